@@ -1,0 +1,19 @@
+//! The Container Runtime Interface, version `runtime.v1`: messages and services, nothing else.
+//!
+//! `runtime.proto` is this project's own writing of the wire contract in `wire.tsv`; a test
+//! compares the two. Field names and numbers follow Kubernetes' CRI.
+
+#![forbid(unsafe_code)]
+
+#[expect(clippy::all, missing_docs, reason = "generated code")]
+mod generated {
+    tonic::include_proto!("runtime.v1");
+}
+
+pub use generated::*;
+
+/// The compiled descriptors of `runtime.proto` (a `google.protobuf.FileDescriptorSet`).
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The wire contract as a table: every field, enum value and RPC with number and type.
+pub const WIRE_TABLE: &str = include_str!("../wire.tsv");

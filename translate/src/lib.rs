@@ -1,0 +1,12 @@
+//! CRI messages to Engine API requests, and the Engine's answers to CRI messages.
+//!
+//! Pure: no async, no IO, no clock, no environment, no randomness. What a translation has to know
+//! beside the message comes in as an argument ([`facts`]), so that every rule is tested by a table.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+mod error;
+pub mod facts;
+
+pub use error::{Invalid, required};
