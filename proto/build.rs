@@ -10,9 +10,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Kept for the test that compares the messages with the wire table.
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure()
+    let mut builder = tonic_prost_build::configure();
+    for file in &descriptors.file {
+        for message in &file.message_type {
+            for field in &message.field {
+                let path = format!(".{}.{}.{}", file.package(), message.name(), field.name());
+                builder =
+                    builder.field_attribute(path, "#[serde(skip_serializing_if = \"crate::is_default\")]");
+            }
+        }
+    }
+    builder
         // Ordered label maps: what the daemon stores and answers is deterministic.
         .btree_map(".")
+        // A configuration is kept as JSON beside the object it made; defaults are left out.
+        .message_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
+        .message_attribute(".", "#[serde(default)]")
         .build_client(env::var_os("CARGO_FEATURE_CLIENT").is_some())
         // An RPC without an implementation answers `Unimplemented` with its name.
         .generate_default_stubs(true)

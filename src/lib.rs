@@ -1,1 +1,3 @@
+//! dockside: a CRI v1 server in front of Docker Engine.
 
+pub mod engine;

@@ -17,3 +17,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// The wire contract as a table: every field, enum value and RPC with number and type.
 pub const WIRE_TABLE: &str = include_str!("../wire.tsv");
+
+/// Whether a field has the value that stands for its absence on the wire.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -56,15 +56,23 @@ answer! {
         runtimes: BTreeMap<String, InfoRuntime>,
         /// The runtime used when none is named.
         default_runtime: String,
-        /// Problems the Engine reports of its host.
-        warnings: Vec<String>,
+        /// containerd as the Engine uses it.
+        containerd: InfoContainerd,
+    }
+
+    /// containerd as the Engine uses it, in `GET /info` from API 1.46 on.
+    InfoContainerd {
+        /// Its socket.
+        address: String,
     }
 
     /// One container of `GET /containers/json`.
     ContainerEntry {
         /// The full id.
         id: String,
-        /// The name given at creation.
+        /// With leading slashes.
+        names: Vec<String>,
+        /// The image as it was named at creation.
         image: String,
         /// The image's id.
         #[serde(rename = "ImageID")]

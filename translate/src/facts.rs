@@ -92,6 +92,8 @@ pub struct EngineFacts {
     pub root_dir: String,
     /// Whether images live in containerd's store rather than the Engine's own.
     pub containerd_store: bool,
+    /// containerd's socket; empty from Engines that do not tell (before 27.0).
+    pub containerd_address: String,
     /// Whether AppArmor profiles are applied.
     pub apparmor: bool,
     /// Whether SELinux labels are applied.
@@ -132,6 +134,7 @@ impl EngineFacts {
                 .driver_status
                 .iter()
                 .any(|pair| matches!(pair.as_slice(), [key, value] if key == "driver-type" && value.starts_with("io.containerd.snapshotter."))),
+            containerd_address: info.containerd.address.clone(),
             apparmor: option("apparmor"),
             selinux: option("selinux"),
             seccomp: option("seccomp"),

@@ -6,7 +6,15 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod dns;
 mod error;
 pub mod facts;
+pub mod filter;
+mod id;
+pub mod labels;
+pub mod node;
+pub mod signal;
+pub mod time;
 
 pub use error::{Invalid, required};
+pub use id::ContainerId;

@@ -1,0 +1,116 @@
+//! Containers, pause containers included.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bollard::{
+    models::{ContainerCreateBody, ContainerUpdateBody},
+    query_parameters::{
+        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+        StopContainerOptionsBuilder,
+    },
+};
+use translate::answer::{ContainerEntry, ContainerInspect};
+
+use super::{Engine, EngineError, raw};
+
+/// What a created container is called, and what the Engine could not do for it.
+pub struct Created {
+    /// The full id.
+    pub id: String,
+    /// Settings that the Engine dropped because its host cannot do them.
+    pub warnings: Vec<String>,
+}
+
+/// Room beyond a stop's grace period for the Engine to kill and to answer.
+const STOP_MARGIN: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// All containers, running or not, that have every one of `labels` (`key` or `key=value`), and an
+    /// id or id prefix of `id` if that is given.
+    pub async fn list_containers(
+        &self,
+        labels: &[String],
+        id: Option<&str>,
+    ) -> Result<Vec<ContainerEntry>, EngineError> {
+        let mut filters = BTreeMap::from([("label", labels.to_vec())]);
+        if let Some(id) = id {
+            filters.insert("id", vec![id.to_owned()]);
+        }
+        let path = format!("/containers/json?all=1&filters={}", raw::filters(&filters));
+        self.get(&path, "list containers").await
+    }
+
+    /// One container, by id, id prefix or name.
+    pub async fn inspect_container(&self, id: &str) -> Result<ContainerInspect, EngineError> {
+        self.get(
+            &format!("/containers/{}/json", raw::encode(id)),
+            &format!("inspect container {id}"),
+        )
+        .await
+    }
+
+    /// Creates a container called `name`.
+    pub async fn create_container(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<Created, EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let created = self
+            .docker
+            .create_container(Some(options), body)
+            .await
+            .map_err(|error| EngineError::from_bollard(&format!("create container {name}"), error))?;
+        Ok(Created {
+            id: created.id,
+            warnings: created.warnings,
+        })
+    }
+
+    /// Starts a container; one that runs already is fine.
+    pub async fn start_container(&self, id: &str) -> Result<(), EngineError> {
+        self.docker
+            .start_container(id, None)
+            .await
+            .map_err(|error| EngineError::from_bollard(&format!("start container {id}"), error))
+    }
+
+    /// Stops a container by its stop signal, and kills it after `grace`; one that does not run is fine.
+    pub async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        // The Engine takes a negative number as "wait for ever", so none may come from an overflow.
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        self.docker
+            .clone()
+            .with_timeout(grace.saturating_add(STOP_MARGIN))
+            .stop_container(id, Some(options))
+            .await
+            .map_err(|error| EngineError::from_bollard(&format!("stop container {id}"), error))
+    }
+
+    /// Kills a container's processes.
+    pub async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        self.docker
+            .kill_container(id, Some(options))
+            .await
+            .map_err(|error| EngineError::from_bollard(&format!("kill container {id}"), error))
+    }
+
+    /// Removes a container, running or not, with the volumes that were made for it alone.
+    pub async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        self.docker
+            .remove_container(id, Some(options))
+            .await
+            .map_err(|error| EngineError::from_bollard(&format!("remove container {id}"), error))
+    }
+
+    /// Changes a container's limits.
+    pub async fn update_container(&self, id: &str, body: ContainerUpdateBody) -> Result<(), EngineError> {
+        self.docker
+            .update_container(id, body)
+            .await
+            .map_err(|error| EngineError::from_bollard(&format!("update container {id}"), error))
+    }
+}

@@ -1,0 +1,111 @@
+//! Images.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{
+    body::Incoming,
+    header::{HeaderName, HeaderValue},
+};
+use serde::Deserialize;
+use translate::{
+    answer::{ImageEntry, ImageInspect},
+    facts::ApiVersion,
+};
+
+use super::{Engine, EngineError, raw};
+
+/// One thing that removing an image did; only that it can be read matters.
+#[derive(Deserialize)]
+struct Removed {}
+
+/// The progress of a pull as the Engine sends it. Dropping it cancels the pull.
+pub struct PullStream {
+    body: Incoming,
+    action: String,
+}
+
+impl PullStream {
+    /// The next bytes, `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+        loop {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => {
+                    return Err(EngineError::Malformed {
+                        action: self.action.clone(),
+                        why: format!("the answer broke off: {error}"),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// All images that have a name or are at the top of a chain.
+    pub async fn list_images(&self) -> Result<Vec<ImageEntry>, EngineError> {
+        self.get("/images/json?digests=1", "list images").await
+    }
+
+    /// One image by id or name; `None` if there is none.
+    pub async fn inspect_image(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
+        let path = format!("/images/{}/json", encode_name(name));
+        match self.get(&path, &format!("inspect image {name}")).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts to pull; `tag` may be a digest. The call has no time limit of its own.
+    pub async fn pull_image(
+        &self,
+        from_image: &str,
+        tag: &str,
+        credentials: Option<HeaderValue>,
+    ) -> Result<PullStream, EngineError> {
+        let action = format!("pull image {from_image}");
+        let path = format!(
+            "/images/create?fromImage={}&tag={}",
+            raw::encode(from_image),
+            raw::encode(tag)
+        );
+        let header = credentials.map(|mut value| {
+            value.set_sensitive(true);
+            (HeaderName::from_static("x-registry-auth"), value)
+        });
+        let response = self.post_stream(&path, header, &action).await?;
+        Ok(PullStream {
+            body: response.into_body(),
+            action,
+        })
+    }
+
+    /// Removes one name of an image, or by its id the image; what does not exist is fine.
+    pub async fn remove_image(&self, name: &str) -> Result<(), EngineError> {
+        let path = format!("/images/{}", encode_name(name));
+        match self
+            .delete::<Vec<Removed>>(&path, &format!("remove image {name}"))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The API version spoken with the Engine.
+    pub async fn api_version(&self) -> Result<ApiVersion, EngineError> {
+        self.transport.version().await
+    }
+}
+
+/// An image name in a path: its slashes are the path's.
+fn encode_name(name: &str) -> String {
+    name.split('/').map(raw::encode).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,37 @@
+//! The Engine's own networks.
+
+use bollard::models::NetworkCreateRequest;
+
+use super::{Engine, EngineError};
+
+impl Engine {
+    /// Creates a network; one of that name that exists already will do.
+    pub async fn ensure_network(&self, request: NetworkCreateRequest) -> Result<(), EngineError> {
+        let action = format!("create network {}", request.name);
+        match self
+            .docker
+            .create_network(request)
+            .await
+            .map_err(|e| EngineError::from_bollard(&action, e))
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a network of this name exists.
+    pub async fn has_network(&self, name: &str) -> Result<bool, EngineError> {
+        let action = format!("inspect network {name}");
+        match self
+            .docker
+            .inspect_network(name, None)
+            .await
+            .map_err(|e| EngineError::from_bollard(&action, e))
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! HTTP to the Engine: one connection pool, one negotiated API version.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bollard::BollardRequest;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use hyper::{
+    HeaderMap, Method, Request, Response, Uri, Version,
+    body::Incoming,
+    header::{HOST, HeaderValue},
+    http::uri::PathAndQuery,
+};
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use tracing::debug;
+use translate::facts::ApiVersion;
+
+use super::{
+    EngineError,
+    connection::{Connector, Epoch},
+};
+
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// How long an idle connection is kept. The Engine itself sets no limit.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// Idle connections kept: as many short calls as one pod start makes at once.
+const IDLE_CONNECTIONS: usize = 8;
+
+pub(super) struct Transport {
+    client: legacy::Client<Connector, Body>,
+    socket: Arc<PathBuf>,
+    epoch: Arc<Epoch>,
+    /// The negotiated version and the epoch it belongs to.
+    version: Mutex<Option<(u64, ApiVersion)>>,
+}
+
+impl Transport {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        let socket = Arc::new(socket);
+        let epoch = Arc::new(Epoch::default());
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_timer(hyper_util::rt::TokioTimer::new())
+            .build(Connector {
+                socket: Arc::clone(&socket),
+                epoch: Arc::clone(&epoch),
+            });
+        Self {
+            client,
+            socket,
+            epoch,
+            version: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.now()
+    }
+
+    /// The API version to speak: the Engine's newest, but none newer than what was tested.
+    pub(super) async fn version(&self) -> Result<ApiVersion, EngineError> {
+        if let Some((epoch, version)) = *self.lock_version()
+            && epoch == self.epoch.now()
+        {
+            return Ok(version);
+        }
+        let head = self.ping().await?;
+        let told = head
+            .get("api-version")
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        let newest: ApiVersion = told.parse().map_err(|why| EngineError::Malformed {
+            action: "negotiate the API version".into(),
+            why: format!("header Api-Version: {why}"),
+        })?;
+        if newest < ApiVersion::FLOOR {
+            return Err(EngineError::TooOld {
+                found: told.into(),
+                needed: ApiVersion::FLOOR.to_string(),
+            });
+        }
+        let version = newest.min(ApiVersion::CEILING);
+        *self.lock_version() = Some((self.epoch.now(), version));
+        Ok(version)
+    }
+
+    /// The headers of an answer to `GET /_ping`, the one path that needs no version.
+    pub(super) async fn ping(&self) -> Result<HeaderMap, EngineError> {
+        let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *request.uri_mut() = Uri::from_static("http://engine/_ping");
+        let response = self.send(request, "ping").await?;
+        let (head, body) = response.into_parts();
+        // Read to its end, so that the connection can be used again.
+        let _ = body.collect().await;
+        if head.status.is_success() {
+            Ok(head.headers)
+        } else {
+            Err(EngineError::Refused {
+                action: "ping".into(),
+                status: head.status.as_u16(),
+                message: "the engine is not ready".into(),
+            })
+        }
+    }
+
+    /// Sends `request`, whose path has no version yet, under the negotiated one.
+    pub(super) async fn call(
+        &self,
+        mut request: Request<Body>,
+        action: &str,
+    ) -> Result<Response<Incoming>, EngineError> {
+        let version = self.version().await?;
+        *request.uri_mut() = versioned(request.uri(), version).map_err(|why| EngineError::Malformed {
+            action: action.into(),
+            why,
+        })?;
+        self.send(request, action).await
+    }
+
+    async fn send(
+        &self,
+        mut request: Request<Body>,
+        action: &str,
+    ) -> Result<Response<Incoming>, EngineError> {
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("docker"));
+        *request.version_mut() = Version::HTTP_11;
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| self.unreachable(action, &error))?;
+        debug!(%method, path, status = response.status().as_u16(), "engine call");
+        Ok(response)
+    }
+
+    /// Serves bollard: the same calls, with its requests mended where they need it.
+    pub(super) async fn serve_bollard(
+        &self,
+        request: BollardRequest,
+    ) -> Result<Response<Incoming>, bollard::errors::Error> {
+        let (mut head, body) = request.into_parts();
+        for name in ["x-registry-auth", "x-registry-config"] {
+            if let Some(value) = head.headers.get_mut(name) {
+                *value = url_alphabet(value);
+            }
+        }
+        let body = body.map_err(io::Error::other).boxed_unsync();
+        self.call(Request::from_parts(head, body), "call the engine")
+            .await
+            .map_err(|ours| io::Error::other(ours).into())
+    }
+
+    pub(super) fn unreachable(&self, action: &str, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        // The innermost cause is what the system said; the layers around it say "client error".
+        let mut cause = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        EngineError::Unreachable {
+            action: action.into(),
+            socket: self.socket.display().to_string(),
+            why: cause.to_string(),
+        }
+    }
+
+    fn lock_version(&self) -> std::sync::MutexGuard<'_, Option<(u64, ApiVersion)>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an idempotent call may be sent once more after `error`.
+pub(super) fn worth_repeating(method: &Method, error: &EngineError) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+        && matches!(error, EngineError::Unreachable { why, .. } if why.contains("connection closed") || why.contains("reset"))
+}
+
+/// `uri` with `/vX.Y` in front of its path.
+fn versioned(uri: &Uri, version: ApiVersion) -> Result<Uri, String> {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    format!("http://engine/v{version}{path}")
+        .parse()
+        .map_err(|error| format!("path {path:?}: {error}"))
+}
+
+/// Registry credentials in base64's URL alphabet: the Engine reads no other, and says nothing.
+fn url_alphabet(value: &HeaderValue) -> HeaderValue {
+    let bytes: Vec<u8> = value
+        .as_bytes()
+        .iter()
+        .map(|byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        })
+        .collect();
+    let mut mended = HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| value.clone());
+    mended.set_sensitive(true);
+    mended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_stands_in_front_of_every_path() {
+        let uri = versioned(
+            &Uri::from_static("http://engine/containers/json?all=true"),
+            ApiVersion::new(1, 41),
+        );
+        assert_eq!(
+            uri.map(|u| u.to_string()),
+            Ok("http://engine/v1.41/containers/json?all=true".into())
+        );
+    }
+
+    #[test]
+    fn credentials_use_the_alphabet_that_the_engine_reads() {
+        assert_eq!(url_alphabet(&HeaderValue::from_static("a+b/c=")), "a-b_c=");
+    }
+}
