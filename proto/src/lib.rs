@@ -3,9 +3,8 @@
 //! `runtime.proto` is this project's own writing of the wire contract in `wire.tsv`; a test
 //! compares the two. Field names and numbers follow Kubernetes' CRI.
 
-#![forbid(unsafe_code)]
-
-#[expect(clippy::all, missing_docs, reason = "generated code")]
+// `allow`, not `expect`: which lints fire depends on the features and on the generator's version.
+#[allow(clippy::all, missing_docs, unused_qualifications, reason = "generated code")]
 mod generated {
     tonic::include_proto!("runtime.v1");
 }
