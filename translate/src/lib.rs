@@ -6,14 +6,22 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod cgroup;
+pub mod devices;
 pub mod dns;
 mod error;
 pub mod facts;
 pub mod filter;
 mod id;
 pub mod labels;
+pub mod mounts;
+pub mod namespaces;
 pub mod node;
+mod paths;
+pub mod resources;
+pub mod security;
 pub mod signal;
+pub mod sysctls;
 pub mod time;
 
 pub use error::{Invalid, required};

@@ -1,0 +1,221 @@
+//! A container's mounts.
+
+use std::collections::BTreeSet;
+
+use bollard_stubs::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
+use cri::MountPropagation;
+
+use crate::{
+    Invalid,
+    facts::{ApiVersion, EngineFacts},
+    paths,
+};
+
+/// How a refusal begins when recursive read-only mounts are not to be had; callers look for it.
+pub const RRO_UNSUPPORTED: &str = "RROUnsupported";
+/// How a refusal of an image volume begins; the kubelet makes it the reason it shows.
+pub const IMAGE_VOLUME_MOUNT_FAILED: &str = "ImageVolumeMountFailed";
+
+/// The Engine's two lists of mounts, each in the request's order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mounts {
+    /// `HostConfig.Mounts`.
+    pub mounts: Vec<Mount>,
+    /// `HostConfig.Binds`: only those the Engine has to relabel for SELinux.
+    pub binds: Vec<String>,
+    /// What the Engine does differently from what was asked, for the log.
+    pub caveats: Vec<String>,
+}
+
+/// The host paths that must exist before the Engine is asked: the caller makes a directory of each
+/// missing one, as Kubernetes runtimes do. The Engine's own `CreateMountpoint` is newer than its
+/// oldest supported version, so it is not relied on.
+pub fn sources(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
+    mounts
+        .iter()
+        .filter(|mount| image(mount).is_none())
+        .map(|mount| mount.host_path.as_str())
+}
+
+/// The mounts of a container that runs under the OCI runtime `runtime` (empty: the Engine's default).
+///
+/// Read-only is not recursive unless the request says so, which the Engine must be told from API 1.44 on,
+/// where it made the opposite its default.
+pub fn container(mounts: &[cri::Mount], facts: &EngineFacts, runtime: &str) -> Result<Mounts, Invalid> {
+    let mut out = Mounts::default();
+    let mut targets = BTreeSet::new();
+    for (index, mount) in mounts.iter().enumerate() {
+        let within = |error: Invalid| error.within(&format!("config.mounts[{index}]"));
+        let propagation = check(mount, facts, runtime).map_err(within)?;
+        if !targets.insert(paths::clean(&mount.container_path)) {
+            let why = format!(
+                "{:?} is already the place of an earlier mount",
+                mount.container_path
+            );
+            return Err(within(Invalid::new("container_path", why)));
+        }
+        if mount.selinux_relabel && facts.selinux {
+            out.binds.push(relabelled(mount, propagation).map_err(within)?);
+            if mount.readonly && !mount.recursive_read_only && facts.api >= ApiVersion::V1_44 {
+                out.caveats.push(format!(
+                    "mount {:?}: whatever is mounted below {:?} is read-only too, because the engine \
+                     relabels only binds that are recursively read-only",
+                    mount.container_path, mount.host_path
+                ));
+            }
+        } else {
+            out.mounts.push(bind(mount, propagation, facts.api));
+        }
+    }
+    Ok(out)
+}
+
+/// Whether containers under `runtime` can have recursive read-only mounts: what the handler's features
+/// report, and what a request is checked against, because the Engine would fail only at start.
+pub fn recursive_read_only(facts: &EngineFacts, runtime: &str) -> bool {
+    let name = if runtime.is_empty() {
+        &facts.default_runtime
+    } else {
+        runtime
+    };
+    let rro = facts
+        .runtimes
+        .get(name)
+        .and_then(|runtime| runtime.features.as_ref()?.get("mountOptions")?.as_array())
+        .is_some_and(|options| options.iter().any(|option| option == "rro"));
+    rro && facts.api >= ApiVersion::V1_44 && kernel(&facts.kernel) >= Some((5, 12))
+}
+
+/// The first two numbers of a kernel release such as `6.1.0-13-amd64`.
+fn kernel(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn image(mount: &cri::Mount) -> Option<&str> {
+    let image = mount.image.as_ref()?.image.as_str();
+    (!image.is_empty()).then_some(image)
+}
+
+/// Checks everything about one mount that does not depend on the others.
+fn check(
+    mount: &cri::Mount,
+    facts: &EngineFacts,
+    runtime: &str,
+) -> Result<MountBindOptionsPropagationEnum, Invalid> {
+    paths::absolute(&mount.container_path, "container_path")?;
+    if paths::clean(&mount.container_path) == "/" {
+        return Err(Invalid::new(
+            "container_path",
+            "is the container's root, which cannot be mounted over",
+        ));
+    }
+    if let Some(image) = image(mount) {
+        let why = format!("{IMAGE_VOLUME_MOUNT_FAILED}: image volumes are not supported (image {image:?})");
+        return Err(Invalid::new("image", why));
+    }
+    if !mount.image_sub_path.is_empty() {
+        return Err(Invalid::new("image_sub_path", "is set, but no image is"));
+    }
+    paths::absolute(&mount.host_path, "host_path")?;
+    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        let field = if mount.uid_mappings.is_empty() {
+            "gidMappings"
+        } else {
+            "uidMappings"
+        };
+        return Err(Invalid::new(field, "Docker Engine cannot map the ids of a mount"));
+    }
+    if !mount.mount_options.is_empty() {
+        let why = format!(
+            "Docker Engine takes no mount options for binds (asked: {:?})",
+            mount.mount_options
+        );
+        return Err(Invalid::new("mount_options", why));
+    }
+    let propagation = MountPropagation::try_from(mount.propagation).map_err(|_| {
+        Invalid::new(
+            "propagation",
+            format!("{} is not a known propagation", mount.propagation),
+        )
+    })?;
+    if mount.recursive_read_only {
+        check_recursive(mount, propagation, facts, runtime)?;
+    }
+    Ok(match propagation {
+        MountPropagation::PropagationPrivate => MountBindOptionsPropagationEnum::RPRIVATE,
+        MountPropagation::PropagationHostToContainer => MountBindOptionsPropagationEnum::RSLAVE,
+        MountPropagation::PropagationBidirectional => MountBindOptionsPropagationEnum::RSHARED,
+    })
+}
+
+fn check_recursive(
+    mount: &cri::Mount,
+    propagation: MountPropagation,
+    facts: &EngineFacts,
+    runtime: &str,
+) -> Result<(), Invalid> {
+    let refuse = |why: String| Err(Invalid::new("recursive_read_only", why));
+    if !mount.readonly {
+        return refuse("is set on a mount that is not readonly".to_owned());
+    }
+    if propagation != MountPropagation::PropagationPrivate {
+        let name = propagation.as_str_name();
+        return refuse(format!("needs the propagation PROPAGATION_PRIVATE, not {name}"));
+    }
+    if !recursive_read_only(facts, runtime) {
+        let name = if runtime.is_empty() {
+            &facts.default_runtime
+        } else {
+            runtime
+        };
+        return refuse(format!(
+            "{RRO_UNSUPPORTED}: needs engine API {} (this one speaks {}), kernel 5.12 (this is {:?}) and \
+             a runtime with the mount option rro (runtime {name:?})",
+            ApiVersion::V1_44,
+            facts.api,
+            facts.kernel
+        ));
+    }
+    Ok(())
+}
+
+fn bind(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum, api: ApiVersion) -> Mount {
+    // The Engine refuses the word on a writable mount, and an older one does not know it.
+    let non_recursive = mount.readonly && !mount.recursive_read_only && api >= ApiVersion::V1_44;
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.host_path.clone()),
+        target: Some(mount.container_path.clone()),
+        read_only: Some(mount.readonly),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(propagation),
+            read_only_non_recursive: non_recursive.then_some(true),
+            read_only_force_recursive: mount.recursive_read_only.then_some(true),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A bind that the Engine relabels with the container's own label (`Z`), which is what Kubernetes
+/// means: the pod's level, not one that every pod may read.
+fn relabelled(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum) -> Result<String, Invalid> {
+    for (field, path) in [
+        ("host_path", &mount.host_path),
+        ("container_path", &mount.container_path),
+    ] {
+        if path.contains(':') {
+            let why = format!("{path:?} contains a colon, and the engine cannot relabel such a mount");
+            return Err(Invalid::new(field, why));
+        }
+    }
+    let access = if mount.readonly { "ro" } else { "rw" };
+    Ok(format!(
+        "{}:{}:{access},Z,{propagation}",
+        mount.host_path, mount.container_path
+    ))
+}
+
+#[cfg(test)]
+mod tests;

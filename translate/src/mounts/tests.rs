@@ -1,0 +1,277 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use MountPropagation::{
+    PropagationBidirectional as Shared, PropagationHostToContainer as Slave, PropagationPrivate as Private,
+};
+use cri::{IdMapping, ImageSpec};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{facts::RuntimeFacts, security::tests::facts};
+
+fn mount(host: &str, container: &str) -> cri::Mount {
+    cri::Mount {
+        host_path: host.to_owned(),
+        container_path: container.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn recursive(propagation: MountPropagation, readonly: bool) -> cri::Mount {
+    cri::Mount {
+        readonly,
+        recursive_read_only: true,
+        propagation: propagation.into(),
+        ..mount("/h", "/c")
+    }
+}
+
+fn able() -> EngineFacts {
+    let mut facts = facts();
+    let features = Some(json!({"mountOptions": ["bind", "rro"]}));
+    facts
+        .runtimes
+        .insert("runc".to_owned(), RuntimeFacts { features });
+    facts
+}
+
+/// What goes over the wire for one mount.
+fn wire(mount: cri::Mount, facts: &EngineFacts) -> Value {
+    let mut out = container(&[mount], facts, "").unwrap();
+    assert!(out.binds.is_empty() && out.caveats.is_empty());
+    serde_json::to_value(out.mounts.remove(0)).unwrap()
+}
+
+#[test]
+fn binds_say_everything() {
+    let mut old = facts();
+    old.api = ApiVersion::FLOOR;
+    let read_only = cri::Mount {
+        readonly: true,
+        ..mount("/h", "/c")
+    };
+    let expected = |read_only: bool, options: Value| json!({"Type": "bind", "Source": "/h", "Target": "/c", "ReadOnly": read_only, "BindOptions": options});
+    assert_eq!(
+        wire(mount("/h", "/c"), &facts()),
+        expected(false, json!({"Propagation": "rprivate"}))
+    );
+    assert_eq!(
+        wire(read_only.clone(), &facts()),
+        expected(
+            true,
+            json!({"Propagation": "rprivate", "ReadOnlyNonRecursive": true})
+        )
+    );
+    assert_eq!(
+        wire(read_only, &old),
+        expected(true, json!({"Propagation": "rprivate"}))
+    );
+    assert_eq!(
+        wire(recursive(Private, true), &able()),
+        expected(
+            true,
+            json!({"Propagation": "rprivate", "ReadOnlyForceRecursive": true})
+        )
+    );
+}
+
+#[test]
+fn propagation_is_exact() {
+    for (propagation, word) in [(Private, "rprivate"), (Slave, "rslave"), (Shared, "rshared")] {
+        let asked = cri::Mount {
+            propagation: propagation.into(),
+            ..mount("/h", "/c")
+        };
+        assert_eq!(wire(asked, &facts())["BindOptions"]["Propagation"], word);
+    }
+}
+
+#[test]
+fn order_is_kept() {
+    let mounts = [mount("/b", "/z"), mount("/a", "/y"), mount("/b", "/y/x")];
+    let out = container(&mounts, &facts(), "").unwrap();
+    let targets: Vec<_> = out.mounts.iter().map(|m| m.target.as_deref().unwrap()).collect();
+    assert_eq!(targets, ["/z", "/y", "/y/x"]);
+    assert_eq!(sources(&mounts).collect::<Vec<_>>(), ["/b", "/a", "/b"]);
+}
+
+#[test]
+fn recursive_read_only_needs_all_three() {
+    assert!(recursive_read_only(&able(), "") && recursive_read_only(&able(), "runc"));
+    for change in [
+        (|f: &mut EngineFacts| f.api = ApiVersion::V1_42) as fn(&mut EngineFacts),
+        |f| f.kernel = "5.11.99".to_owned(),
+        |f| f.kernel = "4.19.0-x".to_owned(),
+        |f| f.kernel = "strange".to_owned(),
+        |f| f.runtimes.clear(),
+        |f| f.default_runtime = "other".to_owned(),
+        |f| {
+            let features = Some(json!({"mountOptions": "rro"}));
+            f.runtimes.insert("runc".to_owned(), RuntimeFacts { features });
+        },
+    ] {
+        let mut facts = able();
+        change(&mut facts);
+        assert!(!recursive_read_only(&facts, ""));
+        let error = container(&[recursive(Private, true)], &facts, "").unwrap_err();
+        assert_eq!(error.field, "config.mounts[0].recursive_read_only");
+        assert!(error.why.starts_with(RRO_UNSUPPORTED), "{error}");
+    }
+}
+
+#[test]
+fn refuses() {
+    let good = mount("/h", "/c");
+    for (bad, field) in [
+        (mount("/h", ""), "container_path"),
+        (mount("/h", "c"), "container_path"),
+        (mount("/h", "/"), "container_path"),
+        (mount("/h", "/x/.."), "container_path"),
+        (mount("/h", "/c"), "container_path"),
+        (mount("/h", "/x/../c/"), "container_path"),
+        (mount("", "/x"), "host_path"),
+        (mount("h", "/x"), "host_path"),
+        (
+            cri::Mount {
+                propagation: 3,
+                ..mount("/h", "/x")
+            },
+            "propagation",
+        ),
+        (
+            cri::Mount {
+                mount_options: vec!["noexec".into()],
+                ..mount("/h", "/x")
+            },
+            "mount_options",
+        ),
+        (
+            cri::Mount {
+                uid_mappings: vec![IdMapping::default()],
+                ..mount("/h", "/x")
+            },
+            "uidMappings",
+        ),
+        (
+            cri::Mount {
+                gid_mappings: vec![IdMapping::default()],
+                ..mount("/h", "/x")
+            },
+            "gidMappings",
+        ),
+        (
+            cri::Mount {
+                image_sub_path: "a".into(),
+                ..mount("/h", "/x")
+            },
+            "image_sub_path",
+        ),
+        (
+            cri::Mount {
+                container_path: "/x".into(),
+                ..recursive(Private, false)
+            },
+            "recursive_read_only",
+        ),
+        (
+            cri::Mount {
+                container_path: "/x".into(),
+                ..recursive(Slave, true)
+            },
+            "recursive_read_only",
+        ),
+        (
+            cri::Mount {
+                container_path: "/x".into(),
+                ..recursive(Shared, true)
+            },
+            "recursive_read_only",
+        ),
+    ] {
+        let error = container(&[good.clone(), bad], &able(), "").unwrap_err();
+        assert_eq!(error.field, format!("config.mounts[1].{field}"), "{error}");
+        assert!(
+            !error.why.starts_with(RRO_UNSUPPORTED),
+            "a conflict is not a lack of support: {error}"
+        );
+    }
+}
+
+#[test]
+fn image_volumes_are_told_by_their_constant() {
+    let image = |name: &str| cri::Mount {
+        image: Some(ImageSpec {
+            image: name.to_owned(),
+            ..Default::default()
+        }),
+        ..mount("", "/c")
+    };
+    let error = container(&[image("sha256:1")], &facts(), "").unwrap_err();
+    assert_eq!(error.field, "config.mounts[0].image");
+    assert!(error.why.starts_with(IMAGE_VOLUME_MOUNT_FAILED), "{error}");
+    assert_eq!(
+        sources(&[image("sha256:1")]).count(),
+        0,
+        "an image is no path to create"
+    );
+    let error = container(&[image("")], &facts(), "").unwrap_err();
+    assert_eq!(error.field, "config.mounts[0].host_path", "no image and no path");
+}
+
+#[test]
+fn selinux_relabelling_takes_binds() {
+    let asked = |readonly| cri::Mount {
+        selinux_relabel: true,
+        readonly,
+        ..mount("/h", "/c")
+    };
+    let off = container(&[asked(true)], &facts(), "").unwrap();
+    assert_eq!(
+        (off.mounts.len(), off.binds.len()),
+        (1, 0),
+        "without SELinux there is nothing to relabel"
+    );
+
+    let mut on = able();
+    on.selinux = true;
+    let writable = container(&[asked(false)], &on, "").unwrap();
+    assert_eq!(writable.binds, ["/h:/c:rw,Z,rprivate"]);
+    assert!(writable.mounts.is_empty() && writable.caveats.is_empty());
+
+    let readonly = container(&[asked(true)], &on, "").unwrap();
+    assert_eq!(readonly.binds, ["/h:/c:ro,Z,rprivate"]);
+    assert_eq!(readonly.caveats.len(), 1, "the engine makes it recursive");
+
+    let full = cri::Mount {
+        selinux_relabel: true,
+        ..recursive(Private, true)
+    };
+    assert!(
+        container(&[full], &on, "").unwrap().caveats.is_empty(),
+        "recursive is what was asked"
+    );
+
+    let colon = cri::Mount {
+        host_path: "/a:b".to_owned(),
+        ..asked(false)
+    };
+    assert_eq!(
+        container(&[colon], &on, "").unwrap_err().field,
+        "config.mounts[0].host_path"
+    );
+}
+
+proptest! {
+    #[test]
+    fn never_panics(
+        host_path in ".*", container_path in ".*", selinux_relabel: bool, readonly: bool,
+        recursive_read_only: bool, propagation in -1..4, kernel in ".*", selinux: bool,
+    ) {
+        let asked = cri::Mount {
+            host_path, container_path, selinux_relabel, readonly, recursive_read_only, propagation,
+            ..Default::default()
+        };
+        let _ = container(&[asked], &EngineFacts { kernel, selinux, ..able() }, "");
+    }
+}

@@ -1,0 +1,80 @@
+//! User and groups.
+
+use cri::{Int64Value, SupplementalGroupsPolicy};
+
+use crate::Invalid;
+
+/// `Config.User`.
+///
+/// CRI allows one of uid and name; should both come, the name wins, as in containerd and cri-dockerd,
+/// so that a node moved from either behaves the same. A group needs a user beside it, or the Engine would
+/// read it as one.
+pub(super) fn user(
+    uid: Option<Int64Value>,
+    name: &str,
+    gid: Option<Int64Value>,
+) -> Result<Option<String>, Invalid> {
+    let uid = uid.map(|uid| id(uid.value, "run_as_user")).transpose()?;
+    let gid = gid.map(|gid| id(gid.value, "run_as_group")).transpose()?;
+    if name.contains(|c: char| c == ':' || c.is_control()) {
+        return Err(Invalid::new(
+            "run_as_username",
+            format!("{name:?} is not a user name"),
+        ));
+    }
+    let user = if name.is_empty() {
+        uid
+    } else {
+        Some(name.to_owned())
+    };
+    match (user, gid) {
+        (Some(user), Some(gid)) => Ok(Some(format!("{user}:{gid}"))),
+        (user, None) => Ok(user),
+        (None, Some(gid)) => Err(Invalid::new(
+            "run_as_group",
+            format!("{gid} is set, but neither run_as_user nor run_as_username is"),
+        )),
+    }
+}
+
+/// `HostConfig.GroupAdd`.
+pub(super) fn groups(gids: &[i64]) -> Result<Vec<String>, Invalid> {
+    let each = |(index, gid): (usize, &i64)| id(*gid, &format!("supplemental_groups[{index}]"));
+    gids.iter().enumerate().map(each).collect()
+}
+
+/// Checks the policy for the image's own groups; the answer is what will differ from it.
+///
+/// The Engine adds the groups that the image's `/etc/group` gives the user if the request names no
+/// group, and leaves them out if it does. So one combination is exact on each side; of the others, the
+/// stricter outcome is allowed with a word, and the laxer one refused.
+pub(super) fn policy(policy: i32, gid: Option<Int64Value>) -> Result<Option<String>, Invalid> {
+    const FIELD: &str = "supplemental_groups_policy";
+    let asked = SupplementalGroupsPolicy::try_from(policy)
+        .map_err(|_| Invalid::new(FIELD, format!("{policy} is not a known policy")))?;
+    match (asked, gid) {
+        (SupplementalGroupsPolicy::Merge, None) | (SupplementalGroupsPolicy::Strict, Some(_)) => Ok(None),
+        (SupplementalGroupsPolicy::Merge, Some(gid)) => Ok(Some(format!(
+            "supplemental groups: with the explicit group {} the engine leaves out the groups that the \
+             image gives the user",
+            gid.value
+        ))),
+        (SupplementalGroupsPolicy::Strict, None) => Err(Invalid::new(
+            FIELD,
+            "Strict can be honoured only with run_as_group set: without it the engine adds the groups \
+             that the image gives the user",
+        )),
+    }
+}
+
+/// The Engine takes ids up to the largest signed 32-bit number.
+fn id(value: i64, field: &str) -> Result<String, Invalid> {
+    if (0..=i64::from(i32::MAX)).contains(&value) {
+        Ok(value.to_string())
+    } else {
+        Err(Invalid::new(
+            field,
+            format!("{value} is not between 0 and {}", i32::MAX),
+        ))
+    }
+}
