@@ -220,14 +220,52 @@ answer! {
         repo_digests: Vec<String>,
         /// Bytes.
         size: i64,
-        /// The image's configuration.
-        config: ContainerConfig,
-        /// RFC 3339.
+        /// What the image says of its containers.
+        config: ImageConfig,
+        /// RFC 3339; absent where the image states none.
         created: String,
+        /// Who made it.
+        author: String,
         /// Such as `amd64`.
         architecture: String,
+        /// Such as `v8`.
+        variant: String,
         /// Such as `linux`.
         os: String,
+        /// Its layers.
+        #[serde(rename = "RootFS")]
+        root_fs: RootFs,
+    }
+
+    /// What an image says of the containers made from it.
+    ImageConfig {
+        /// `USER`.
+        user: String,
+        /// Such as `8080/tcp`; the values are empty.
+        exposed_ports: BTreeMap<String, serde_json::Value>,
+        /// `NAME=value`.
+        env: Vec<String>,
+        /// `ENTRYPOINT`.
+        entrypoint: Vec<String>,
+        /// `CMD`.
+        cmd: Vec<String>,
+        /// Paths; the values are empty.
+        volumes: BTreeMap<String, serde_json::Value>,
+        /// `WORKDIR`.
+        working_dir: String,
+        /// `LABEL`.
+        labels: BTreeMap<String, String>,
+        /// `STOPSIGNAL`.
+        stop_signal: String,
+    }
+
+    /// An image's layers.
+    RootFs {
+        /// Always `layers`.
+        #[serde(rename = "Type")]
+        kind: String,
+        /// The digests of the unpacked layers, the lowest first.
+        layers: Vec<String>,
     }
 
     /// `GET /exec/{id}/json`.

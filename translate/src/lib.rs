@@ -13,6 +13,7 @@ mod error;
 pub mod facts;
 pub mod filter;
 mod id;
+pub mod image;
 pub mod labels;
 pub mod mounts;
 pub mod namespaces;
