@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod cgroup;
+pub mod cni;
 pub mod devices;
 pub mod dns;
 mod error;

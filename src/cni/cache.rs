@@ -1,0 +1,169 @@
+//! libcni's cache directory: one file per attachment, in `results`.
+//!
+//! Everything here blocks for the time of a few small files.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use translate::cni::cache::{Entry, Record, file_name, network_of};
+
+use super::CniError;
+
+/// The cache of one directory.
+#[derive(Debug, Clone)]
+pub(super) struct Cache {
+    dir: PathBuf,
+}
+
+/// A file about an attachment.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// The network's name, from the file's name.
+    pub(super) network: String,
+    /// `None` if the file's content is damaged.
+    pub(super) entry: Option<Entry>,
+}
+
+impl Cache {
+    pub(super) const fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn results(&self) -> PathBuf {
+        self.dir.join("results")
+    }
+
+    /// Writes a record, whole or not at all.
+    pub(super) fn write(&self, record: &Record) -> Result<(), CniError> {
+        let name = file_name(&record.network_name, &record.container_id, &record.if_name);
+        let path = self.results().join(&name);
+        // Not among the results: other runtimes take every file there for an attachment.
+        let draft = self.dir.join(format!(".{name}.new"));
+        let write = || {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(self.results())?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&draft)?;
+            file.write_all(record.to_json().as_bytes())?;
+            drop(file);
+            fs::rename(&draft, &path)
+        };
+        write().map_err(|cause| {
+            let _ = fs::remove_file(&draft);
+            CniError::Cache { path, cause }
+        })
+    }
+
+    /// What is recorded of a sandbox's interface: in the network named `preferred` if it is there,
+    /// otherwise in any. Usually one, or none.
+    ///
+    /// Plugins that attach pods to several networks keep such records too, in the same directory if
+    /// it is libcni's default. They undo these themselves.
+    pub(super) fn find(
+        &self,
+        container_id: &str,
+        ifname: &str,
+        preferred: Option<&str>,
+    ) -> Result<Vec<Found>, CniError> {
+        if let Some(network) = preferred {
+            let path = self.results().join(file_name(network, container_id, ifname));
+            if let Some(found) = read(path, network)? {
+                return Ok(vec![found]);
+            }
+        }
+        let mut all = Vec::new();
+        for name in self.names()? {
+            if let Some(network) = network_of(&name, container_id, ifname)
+                && let Some(found) = read(self.results().join(&name), network)?
+            {
+                all.push(found);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every intact record of a network.
+    pub(super) fn records(&self, network: &str) -> Result<Vec<Record>, CniError> {
+        let mut records = Vec::new();
+        for name in self.names()? {
+            if !name.starts_with(network) {
+                continue;
+            }
+            if let Some(Found {
+                entry: Some(Entry::Record(record)),
+                ..
+            }) = read(self.results().join(&name), network)?
+                && record.network_name == network
+            {
+                records.push(*record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Forgets a sandbox's interface in a network.
+    pub(super) fn remove(&self, network: &str, container_id: &str, ifname: &str) -> Result<(), CniError> {
+        let path = self.results().join(file_name(network, container_id, ifname));
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(CniError::Cache { path, cause }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The names of all files, sorted.
+    fn names(&self) -> Result<Vec<String>, CniError> {
+        let dir = self.results();
+        let list = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&dir)? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+            names.sort_unstable();
+            Ok(names)
+        };
+        match list() {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(cause) => Err(CniError::Cache { path: dir, cause }),
+            Ok(names) => Ok(names),
+        }
+    }
+}
+
+fn read(path: PathBuf, network: &str) -> Result<Option<Found>, CniError> {
+    let text = match fs::read(&path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(CniError::Cache { path, cause }),
+        Ok(text) => text,
+    };
+    let entry = parse(&path, &text);
+    Ok(Some(Found {
+        path,
+        network: network.to_owned(),
+        entry,
+    }))
+}
+
+/// A damaged file is as good as none, as in libcni: what it was about must still be undone.
+fn parse(path: &Path, text: &[u8]) -> Option<Entry> {
+    let parsed = std::str::from_utf8(text)
+        .map_err(|cause| cause.to_string())
+        .and_then(|text| Entry::parse(text).map_err(|cause| cause.to_string()));
+    parsed
+        .inspect_err(|cause| tracing::warn!(file = %path.display(), %cause, "a CNI cache file is damaged"))
+        .ok()
+}

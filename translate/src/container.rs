@@ -1,0 +1,187 @@
+//! A container's configuration as an Engine container.
+
+use bollard_stubs::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+
+use crate::{
+    Invalid, cgroup, devices,
+    facts::{EngineFacts, HostView},
+    labels::{self, ContainerRecord, SandboxRecord},
+    logs, mounts, namespaces, required, resources,
+    resources::AfterStart,
+    sandbox::{handler, never_restart, no_healthcheck, no_log},
+    security, signal,
+};
+
+/// Everything CreateContainer is going to do, and what StartContainer does after the start.
+#[derive(Debug, Clone)]
+pub struct ContainerPlan {
+    /// The container's name.
+    pub name: String,
+    /// The container.
+    pub body: ContainerCreateBody,
+    /// What was asked for.
+    pub record: ContainerRecord,
+    /// Where the result differs from what was asked, for the log.
+    pub caveats: Vec<String>,
+}
+
+/// A container that was asked for, and what decides how it is made.
+#[derive(Debug, Clone, Copy)]
+pub struct ContainerRequest<'a> {
+    /// The configuration.
+    pub config: &'a cri::ContainerConfig,
+    /// The sandbox's configuration as this request repeats it.
+    pub sandbox_config: Option<&'a cri::PodSandboxConfig>,
+    /// The sandbox's id.
+    pub sandbox_id: &'a str,
+    /// The sandbox as it was made.
+    pub sandbox: &'a SandboxRecord,
+    /// The digest reference of the image, empty if it is not known.
+    pub image_ref: &'a str,
+    /// Now, in nanoseconds since the epoch.
+    pub created_at: i64,
+}
+
+/// Plans a container.
+pub fn plan(
+    request: ContainerRequest<'_>,
+    facts: &EngineFacts,
+    host: &HostView,
+) -> Result<ContainerPlan, Invalid> {
+    let ContainerRequest { config, sandbox_id, sandbox, .. } = request;
+    // A sandbox made by another program has no configuration of its own here.
+    let recorded = &sandbox.config;
+    let pod = if recorded.linux.is_some() { recorded } else { request.sandbox_config.unwrap_or(recorded) };
+    let metadata = required(&config.metadata, "config.metadata")?;
+    let image = required(&config.image, "config.image")?;
+    if image.image.is_empty() {
+        return Err(Invalid::new("config.image.image", "is missing"));
+    }
+    let pod_metadata = recorded.metadata.as_ref().or(pod.metadata.as_ref());
+    let pod_metadata =
+        pod_metadata.ok_or_else(|| Invalid::new("sandbox_config.metadata", "is missing"))?;
+    let name = labels::container_name(metadata, pod_metadata)?;
+
+    let pod_context = pod.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+    let privileged = pod_context.is_some_and(|context| context.privileged);
+    let linux = config.linux.as_ref();
+    let context = linux.and_then(|linux| linux.security_context.as_ref());
+    let security =
+        security::container(context, security::Pod { privileged, process_label: "" }, facts, host)?;
+    let modes = namespaces::container(
+        context.and_then(|context| context.namespace_options.as_ref()),
+        namespaces::Sandbox {
+            id: sandbox_id,
+            options: pod_context.and_then(|context| context.namespace_options.as_ref()),
+            privileged,
+        },
+        facts,
+    )?;
+    let resources = resources::create(linux.and_then(|linux| linux.resources.as_ref()), facts, host)?;
+    let mounts = mounts::container(&config.mounts, facts, &sandbox.runtime_handler)?;
+    let parent = pod.linux.as_ref().map_or("", |linux| linux.cgroup_parent.as_str());
+    let log_directory = request.sandbox_config.map_or(recorded.log_directory.as_str(), |c| &c.log_directory);
+
+    let record = ContainerRecord {
+        log_path: logs::path(log_directory, &config.log_path)?,
+        config: recorded_config(config),
+        image_ref: request.image_ref.to_owned(),
+        created_at: request.created_at,
+    };
+    let body = ContainerCreateBody {
+        image: Some(image.image.clone()),
+        user: security.user,
+        env: Some(environment(&config.envs)?),
+        // The Engine keeps an image's arguments only where the request has no entry point.
+        entrypoint: (!config.command.is_empty()).then(|| config.command.clone()),
+        cmd: (!config.args.is_empty()).then(|| config.args.clone()),
+        working_dir: (!config.working_dir.is_empty()).then(|| config.working_dir.clone()),
+        tty: Some(config.tty),
+        open_stdin: Some(config.stdin),
+        stdin_once: Some(config.stdin_once),
+        stop_signal: signal::to_engine(config.stop_signal)?,
+        labels: Some(labels::container_labels(&record, sandbox_id).into_iter().collect()),
+        healthcheck: Some(no_healthcheck()),
+        host_config: Some(HostConfig {
+            network_mode: Some(modes.network),
+            pid_mode: modes.pid,
+            ipc_mode: Some(modes.ipc),
+            uts_mode: modes.uts,
+            userns_mode: modes.userns,
+            cgroupns_mode: Some(security.cgroupns.into()),
+            cgroup_parent: cgroup::parent(parent, facts.cgroup_driver)?,
+            runtime: handler(&sandbox.runtime_handler, facts)?,
+            privileged: Some(security.privileged),
+            readonly_rootfs: Some(security.readonly_rootfs),
+            cap_add: (!security.cap_add.is_empty()).then_some(security.cap_add),
+            cap_drop: (!security.cap_drop.is_empty()).then_some(security.cap_drop),
+            group_add: (!security.group_add.is_empty()).then_some(security.group_add),
+            security_opt: Some(security.security_opt),
+            masked_paths: security.masked_paths,
+            readonly_paths: security.readonly_paths,
+            mounts: (!mounts.mounts.is_empty()).then_some(mounts.mounts),
+            devices: Some(devices::container(&config.devices, host)?).filter(|d| !d.is_empty()),
+            device_requests: Some(devices::cdi(&config.cdi_devices, facts)?).filter(|d| !d.is_empty()),
+            log_config: Some(log_config(&record.log_path)),
+            restart_policy: Some(never_restart()),
+            cpu_period: resources.cpu_period,
+            cpu_quota: resources.cpu_quota,
+            cpu_shares: resources.cpu_shares,
+            cpuset_cpus: resources.cpuset_cpus,
+            cpuset_mems: resources.cpuset_mems,
+            memory: resources.memory,
+            memory_swap: resources.memory_swap,
+            oom_score_adj: resources.oom_score_adj,
+            annotations: (!resources.annotations.is_empty()).then_some(resources.annotations),
+            binds: (!mounts.binds.is_empty()).then_some(mounts.binds),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    };
+    let caveats = [security.caveats, mounts.caveats, resources.caveats].concat();
+    Ok(ContainerPlan { name, body, record, caveats })
+}
+
+/// What a recorded container wants done after its start.
+pub fn after_start(record: &ContainerRecord, facts: &EngineFacts, host: &HostView) -> Result<AfterStart, Invalid> {
+    let resources = record.config.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    resources::create(resources, facts, host).map(|settings| settings.after_start)
+}
+
+/// The configuration as it is recorded: without what the Engine has anyway.
+fn recorded_config(config: &cri::ContainerConfig) -> cri::ContainerConfig {
+    cri::ContainerConfig { command: Vec::new(), args: Vec::new(), envs: Vec::new(), ..config.clone() }
+}
+
+fn environment(envs: &[cri::KeyValue]) -> Result<Vec<String>, Invalid> {
+    let entry = |(index, env): (usize, &cri::KeyValue)| {
+        let field = |name: &str| format!("config.envs[{index}].{name}");
+        if env.key.is_empty() || env.key.contains(['=', '\0']) {
+            return Err(Invalid::new(field("key"), format!("{:?} is no name of a variable", env.key)));
+        }
+        // The Engine's requests are JSON, which has no bytes that are not text.
+        let value = std::str::from_utf8(&env.value)
+            .map_err(|_| Invalid::new(field("value"), "is not UTF-8, which the docker engine cannot take"))?;
+        if value.contains('\0') {
+            return Err(Invalid::new(field("value"), "contains a zero byte"));
+        }
+        Ok(format!("{}={value}", env.key))
+    };
+    envs.iter().enumerate().map(entry).collect()
+}
+
+fn log_config(path: &str) -> HostConfigLogConfig {
+    if path.is_empty() {
+        return no_log();
+    }
+    // Set whatever the Engine's default is, and bounded: two files of 64 MB.
+    let options = [("max-size", "64m"), ("max-file", "2")];
+    HostConfigLogConfig {
+        typ: Some("json-file".into()),
+        config: Some(options.map(|(key, value)| (key.into(), value.into())).into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "container/tests.rs"]
+mod tests;

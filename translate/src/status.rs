@@ -1,0 +1,178 @@
+//! The Engine's containers as CRI's sandboxes and containers.
+
+use std::net::IpAddr;
+
+use crate::{
+    answer::{ContainerEntry, ContainerInspect},
+    labels::{ContainerRecord, SandboxRecord},
+    resources, signal, time,
+};
+
+/// A container that exited because it could not be started.
+const CANNOT_RUN: &str = "ContainerCannotRun";
+
+/// A pause container as the list shows it.
+pub fn sandbox_item(entry: &ContainerEntry, record: &SandboxRecord) -> cri::PodSandbox {
+    cri::PodSandbox {
+        id: entry.id.clone(),
+        metadata: record.config.metadata.clone(),
+        state: sandbox_state(entry.state == "running").into(),
+        created_at: created_at(record.created_at, entry.created.saturating_mul(1_000_000_000)),
+        labels: record.config.labels.clone(),
+        annotations: record.config.annotations.clone(),
+        runtime_handler: record.runtime_handler.clone(),
+    }
+}
+
+/// A pause container's whole status. `addresses` are the pod's, the primary one first; none are
+/// reported for a pod in the host's network.
+pub fn sandbox(inspect: &ContainerInspect, record: &SandboxRecord, addresses: &[IpAddr]) -> cri::PodSandboxStatus {
+    let options = record
+        .config
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.security_context.as_ref())
+        .and_then(|context| context.namespace_options.clone())
+        .unwrap_or_else(|| namespaces_of(inspect));
+    let mut addresses = addresses.iter().map(ToString::to_string);
+    cri::PodSandboxStatus {
+        id: inspect.id.clone(),
+        metadata: record.config.metadata.clone(),
+        state: sandbox_state(inspect.state.running && !inspect.state.status.eq("paused")).into(),
+        created_at: created_at(record.created_at, time::nanoseconds(&inspect.created)),
+        network: Some(cri::PodSandboxNetworkStatus {
+            ip: addresses.next().unwrap_or_default(),
+            additional_ips: addresses.map(|ip| cri::PodIp { ip }).collect(),
+        }),
+        linux: Some(cri::LinuxPodSandboxStatus { namespaces: Some(cri::Namespace { options: Some(options) }) }),
+        labels: record.config.labels.clone(),
+        annotations: record.config.annotations.clone(),
+        runtime_handler: record.runtime_handler.clone(),
+    }
+}
+
+/// The namespace modes of a sandbox without a record: what can be told from its host configuration.
+fn namespaces_of(inspect: &ContainerInspect) -> cri::NamespaceOption {
+    let network = if inspect.host_config.network_mode == "host" { cri::NamespaceMode::Node } else { cri::NamespaceMode::Pod };
+    cri::NamespaceOption { network: network.into(), ..Default::default() }
+}
+
+fn sandbox_state(ready: bool) -> cri::PodSandboxState {
+    if ready { cri::PodSandboxState::SandboxReady } else { cri::PodSandboxState::SandboxNotready }
+}
+
+fn created_at(recorded: i64, engine: i64) -> i64 {
+    if recorded == 0 { engine } else { recorded }
+}
+
+/// A container as the list shows it. The Engine lists one that failed to start as created, so the
+/// caller tells these apart by `cannot_run`.
+pub fn container_item(
+    entry: &ContainerEntry,
+    sandbox_id: &str,
+    record: &ContainerRecord,
+    cannot_run: bool,
+) -> cri::Container {
+    let state = if cannot_run { cri::ContainerState::ContainerExited } else { container_state(&entry.state) };
+    cri::Container {
+        id: entry.id.clone(),
+        pod_sandbox_id: sandbox_id.into(),
+        metadata: record.config.metadata.clone(),
+        image: Some(image_spec(record, &entry.image)),
+        image_ref: image_ref(record, &entry.image_id),
+        image_id: entry.image_id.clone(),
+        state: state.into(),
+        created_at: created_at(record.created_at, entry.created.saturating_mul(1_000_000_000)),
+        labels: record.config.labels.clone(),
+        annotations: record.config.annotations.clone(),
+    }
+}
+
+/// A container's whole status.
+pub fn container(inspect: &ContainerInspect, record: &ContainerRecord) -> cri::ContainerStatus {
+    let config = &record.config;
+    let state = &inspect.state;
+    let created_at = created_at(record.created_at, time::nanoseconds(&inspect.created));
+    let mut status = cri::ContainerStatus {
+        id: inspect.id.clone(),
+        metadata: config.metadata.clone(),
+        state: container_state(&state.status).into(),
+        created_at,
+        started_at: time::nanoseconds(&state.started_at),
+        finished_at: time::nanoseconds(&state.finished_at),
+        exit_code: state.exit_code,
+        image: Some(image_spec(record, &inspect.config.image)),
+        image_ref: image_ref(record, &inspect.image),
+        image_id: inspect.image.clone(),
+        message: state.error.clone(),
+        labels: config.labels.clone(),
+        annotations: config.annotations.clone(),
+        mounts: config.mounts.clone(),
+        log_path: record.log_path.clone(),
+        resources: Some(reported_resources(inspect, config)),
+        stop_signal: signal::from_engine(&inspect.config.stop_signal),
+        ..Default::default()
+    };
+    match container_state(&state.status) {
+        cri::ContainerState::ContainerCreated if cannot_run(inspect) => {
+            status.state = cri::ContainerState::ContainerExited.into();
+            status.reason = CANNOT_RUN.into();
+            status.started_at = created_at;
+            status.finished_at = created_at;
+        }
+        cri::ContainerState::ContainerExited => {
+            status.reason = match (state.oom_killed, state.exit_code) {
+                (true, _) => "OOMKilled",
+                (false, 0) => "Completed",
+                (false, _) => "Error",
+            }
+            .into();
+        }
+        _ => status.finished_at = 0,
+    }
+    status
+}
+
+/// The Engine's present values, with those of the request that it does not know.
+fn reported_resources(inspect: &ContainerInspect, config: &cri::ContainerConfig) -> cri::ContainerResources {
+    let mut resources = resources::report(&inspect.host_config);
+    let asked = config.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    if let (Some(reported), Some(asked)) = (resources.linux.as_mut(), asked) {
+        reported.unified.clone_from(&asked.unified);
+        reported.hugepage_limits.clone_from(&asked.hugepage_limits);
+    }
+    resources
+}
+
+/// Whether the Engine tried to start a container and could not.
+pub fn cannot_run(inspect: &ContainerInspect) -> bool {
+    inspect.state.status == "created" && (inspect.state.exit_code != 0 || !inspect.state.error.is_empty())
+}
+
+fn container_state(status: &str) -> cri::ContainerState {
+    match status {
+        "created" => cri::ContainerState::ContainerCreated,
+        "running" | "paused" | "restarting" => cri::ContainerState::ContainerRunning,
+        "exited" | "dead" | "removing" => cri::ContainerState::ContainerExited,
+        _ => cri::ContainerState::ContainerUnknown,
+    }
+}
+
+/// The image as it was asked for; the name that a person wrote goes before the id it resolved to.
+fn image_spec(record: &ContainerRecord, engine: &str) -> cri::ImageSpec {
+    let mut spec = record.config.image.clone().unwrap_or_default();
+    if !spec.user_specified_image.is_empty() {
+        spec.image.clone_from(&spec.user_specified_image);
+    } else if spec.image.is_empty() {
+        spec.image = engine.into();
+    }
+    spec
+}
+
+fn image_ref(record: &ContainerRecord, image_id: &str) -> String {
+    if record.image_ref.is_empty() { image_id.into() } else { record.image_ref.clone() }
+}
+
+#[cfg(test)]
+#[path = "status/tests.rs"]
+mod tests;
