@@ -2,3 +2,4 @@
 
 pub mod cni;
 pub mod engine;
+pub mod grpc;

@@ -1,0 +1,5 @@
+//! The gRPC front end.
+
+pub mod authority;
+pub mod detach;
+pub mod listen;

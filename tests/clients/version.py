@@ -1,0 +1,39 @@
+"""Calls RuntimeService.Version as a gRPC client in default settings does.
+
+Arguments: target, number of connections, calls on each. The messages go as raw bytes, so that no
+generated code is needed. Prints the distinct answers in hex, or the status that came instead.
+"""
+
+import sys
+
+import grpc
+
+
+def identity(message):
+    return message
+
+
+def main(target, connections, calls):
+    answers = set()
+    # Otherwise channels with the same target and options share one connection.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    for _ in range(int(connections)):
+        with grpc.insecure_channel(target, options=options) as channel:
+            version = channel.unary_unary("/runtime.v1.RuntimeService/Version", identity, identity)
+            absent = channel.unary_unary("/runtime.v1.RuntimeService/Absent", identity, identity)
+            try:
+                absent(b"", timeout=10)
+                answers.add("an answer of an RPC that is absent")
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+            for _ in range(int(calls)):
+                answers.add(version(b"\x0a\x020.", timeout=10).hex())
+    print(" ".join(sorted(answers)))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code()}: {error.details()}")
