@@ -54,6 +54,13 @@ pub fn container(mounts: &[cri::Mount], facts: &EngineFacts, runtime: &str) -> R
             );
             return Err(within(Invalid::new("container_path", why)));
         }
+        if propagation.is_none() {
+            out.caveats.push(format!(
+                "mount {:?}: mounts made below {:?} on the node show up in the container, because the \
+                 engine allows nothing stricter around its data directory {:?}",
+                mount.container_path, mount.host_path, facts.root_dir
+            ));
+        }
         if mount.selinux_relabel && facts.selinux {
             out.binds.push(relabelled(mount, propagation).map_err(within)?);
             if mount.readonly && !mount.recursive_read_only && facts.api >= ApiVersion::V1_44 {
@@ -97,12 +104,24 @@ fn image(mount: &cri::Mount) -> Option<&str> {
     (!image.is_empty()).then_some(image)
 }
 
-/// Checks everything about one mount that does not depend on the others.
+/// Whether the Engine refuses a private bind of `source`: it keeps containers from holding on to its
+/// own mounts. It compares texts rather than paths, and so does this.
+fn around_data(source: &str, facts: &EngineFacts) -> bool {
+    let clean = paths::clean(source);
+    let root = facts.root_dir.as_str();
+    !root.is_empty()
+        && [source, &clean]
+            .iter()
+            .any(|source| source.starts_with(root) || root.starts_with(source))
+}
+
+/// Checks everything about one mount that does not depend on the others. The answer is the propagation
+/// to ask for; `None` leaves it to the Engine, which then takes `rslave`.
 fn check(
     mount: &cri::Mount,
     facts: &EngineFacts,
     runtime: &str,
-) -> Result<MountBindOptionsPropagationEnum, Invalid> {
+) -> Result<Option<MountBindOptionsPropagationEnum>, Invalid> {
     paths::absolute(&mount.container_path, "container_path")?;
     if paths::clean(&mount.container_path) == "/" {
         return Err(Invalid::new(
@@ -143,9 +162,11 @@ fn check(
         check_recursive(mount, propagation, facts, runtime)?;
     }
     Ok(match propagation {
-        MountPropagation::PropagationPrivate => MountBindOptionsPropagationEnum::RPRIVATE,
-        MountPropagation::PropagationHostToContainer => MountBindOptionsPropagationEnum::RSLAVE,
-        MountPropagation::PropagationBidirectional => MountBindOptionsPropagationEnum::RSHARED,
+        // Such as a hostPath of `/` or `/var/lib`, which Kubernetes allows.
+        MountPropagation::PropagationPrivate if around_data(&mount.host_path, facts) => None,
+        MountPropagation::PropagationPrivate => Some(MountBindOptionsPropagationEnum::RPRIVATE),
+        MountPropagation::PropagationHostToContainer => Some(MountBindOptionsPropagationEnum::RSLAVE),
+        MountPropagation::PropagationBidirectional => Some(MountBindOptionsPropagationEnum::RSHARED),
     })
 }
 
@@ -162,6 +183,13 @@ fn check_recursive(
     if propagation != MountPropagation::PropagationPrivate {
         let name = propagation.as_str_name();
         return refuse(format!("needs the propagation PROPAGATION_PRIVATE, not {name}"));
+    }
+    if around_data(&mount.host_path, facts) {
+        return refuse(format!(
+            "{RRO_UNSUPPORTED}: the engine allows no private mount around its data directory {:?}, so what is \
+             mounted there later would be writable",
+            facts.root_dir
+        ));
     }
     if !recursive_read_only(facts, runtime) {
         let name = if runtime.is_empty() {
@@ -180,7 +208,7 @@ fn check_recursive(
     Ok(())
 }
 
-fn bind(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum, api: ApiVersion) -> Mount {
+fn bind(mount: &cri::Mount, propagation: Option<MountBindOptionsPropagationEnum>, api: ApiVersion) -> Mount {
     // The Engine refuses the word on a writable mount, and an older one does not know it.
     let non_recursive = mount.readonly && !mount.recursive_read_only && api >= ApiVersion::V1_44;
     Mount {
@@ -189,7 +217,7 @@ fn bind(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum, api: A
         target: Some(mount.container_path.clone()),
         read_only: Some(mount.readonly),
         bind_options: Some(MountBindOptions {
-            propagation: Some(propagation),
+            propagation,
             read_only_non_recursive: non_recursive.then_some(true),
             read_only_force_recursive: mount.recursive_read_only.then_some(true),
             ..Default::default()
@@ -200,7 +228,10 @@ fn bind(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum, api: A
 
 /// A bind that the Engine relabels with the container's own label (`Z`), which is what Kubernetes
 /// means: the pod's level, not one that every pod may read.
-fn relabelled(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum) -> Result<String, Invalid> {
+fn relabelled(
+    mount: &cri::Mount,
+    propagation: Option<MountBindOptionsPropagationEnum>,
+) -> Result<String, Invalid> {
     for (field, path) in [
         ("host_path", &mount.host_path),
         ("container_path", &mount.container_path),
@@ -211,10 +242,11 @@ fn relabelled(mount: &cri::Mount, propagation: MountBindOptionsPropagationEnum) 
         }
     }
     let access = if mount.readonly { "ro" } else { "rw" };
-    Ok(format!(
-        "{}:{}:{access},Z,{propagation}",
-        mount.host_path, mount.container_path
-    ))
+    let mut bind = format!("{}:{}:{access},Z", mount.host_path, mount.container_path);
+    if let Some(propagation) = propagation {
+        bind.push_str(&format!(",{propagation}"));
+    }
+    Ok(bind)
 }
 
 #[cfg(test)]

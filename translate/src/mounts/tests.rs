@@ -88,6 +88,47 @@ fn propagation_is_exact() {
 }
 
 #[test]
+fn the_engine_chooses_around_its_own_data() {
+    let mut facts = able();
+    facts.root_dir = "/var/lib/docker".to_owned();
+    for (source, left_out) in [
+        ("/", true),
+        ("/var/lib", true),
+        ("/var/lib/", true),
+        ("/var//lib/docker/containers", true),
+        ("/var/lib/docker", true),
+        ("/var/lib/kubelet/pods", false),
+        ("/etc", false),
+    ] {
+        let out = container(&[mount(source, "/c")], &facts, "").unwrap();
+        let propagation = out.mounts[0].bind_options.as_ref().unwrap().propagation;
+        assert_eq!(propagation.is_none(), left_out, "{source}");
+        assert_eq!(out.caveats.len(), usize::from(left_out), "{source}");
+        let slave = cri::Mount {
+            propagation: Slave.into(),
+            ..mount(source, "/c")
+        };
+        let out = container(&[slave], &facts, "").unwrap();
+        let propagation = out.mounts[0].bind_options.as_ref().unwrap().propagation;
+        assert_eq!(propagation, Some(MountBindOptionsPropagationEnum::RSLAVE));
+        let full = cri::Mount {
+            host_path: source.to_owned(),
+            ..recursive(Private, true)
+        };
+        assert_eq!(container(&[full], &facts, "").is_err(), left_out, "{source}");
+    }
+    facts.selinux = true;
+    let relabel = cri::Mount {
+        selinux_relabel: true,
+        ..mount("/var/lib", "/c")
+    };
+    assert_eq!(
+        container(&[relabel], &facts, "").unwrap().binds,
+        ["/var/lib:/c:rw,Z"]
+    );
+}
+
+#[test]
 fn order_is_kept() {
     let mounts = [mount("/b", "/z"), mount("/a", "/y"), mount("/b", "/y/x")];
     let out = container(&mounts, &facts(), "").unwrap();
