@@ -2,4 +2,7 @@
 
 pub mod authority;
 pub mod detach;
+pub mod image;
 pub mod listen;
+pub mod runtime;
+mod status;

@@ -763,7 +763,10 @@ async fn namespaces_outlive_their_processes_in_pins() {
     assert!(netns::namespace_id(&gone).is_err());
     netns::verify(&path, id).unwrap();
     let net = format!("--net={}", path.display());
-    let entered = Command::new("nsenter").args([net.as_str(), "true"]).status().unwrap();
+    let entered = Command::new("nsenter")
+        .args([net.as_str(), "true"])
+        .status()
+        .unwrap();
     assert!(entered.success());
     for name in ["pod", "half", "pod"] {
         pins.unpin(name).unwrap();

@@ -48,26 +48,44 @@ pub fn plan(
     facts: &EngineFacts,
     host: &HostView,
 ) -> Result<ContainerPlan, Invalid> {
-    let ContainerRequest { config, sandbox_id, sandbox, .. } = request;
+    let ContainerRequest {
+        config,
+        sandbox_id,
+        sandbox,
+        ..
+    } = request;
     // A sandbox made by another program has no configuration of its own here.
     let recorded = &sandbox.config;
-    let pod = if recorded.linux.is_some() { recorded } else { request.sandbox_config.unwrap_or(recorded) };
+    let pod = if recorded.linux.is_some() {
+        recorded
+    } else {
+        request.sandbox_config.unwrap_or(recorded)
+    };
     let metadata = required(&config.metadata, "config.metadata")?;
     let image = required(&config.image, "config.image")?;
     if image.image.is_empty() {
         return Err(Invalid::new("config.image.image", "is missing"));
     }
     let pod_metadata = recorded.metadata.as_ref().or(pod.metadata.as_ref());
-    let pod_metadata =
-        pod_metadata.ok_or_else(|| Invalid::new("sandbox_config.metadata", "is missing"))?;
+    let pod_metadata = pod_metadata.ok_or_else(|| Invalid::new("sandbox_config.metadata", "is missing"))?;
     let name = labels::container_name(metadata, pod_metadata)?;
 
-    let pod_context = pod.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+    let pod_context = pod
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.security_context.as_ref());
     let privileged = pod_context.is_some_and(|context| context.privileged);
     let linux = config.linux.as_ref();
     let context = linux.and_then(|linux| linux.security_context.as_ref());
-    let security =
-        security::container(context, security::Pod { privileged, process_label: "" }, facts, host)?;
+    let security = security::container(
+        context,
+        security::Pod {
+            privileged,
+            process_label: "",
+        },
+        facts,
+        host,
+    )?;
     let modes = namespaces::container(
         context.and_then(|context| context.namespace_options.as_ref()),
         namespaces::Sandbox {
@@ -79,8 +97,13 @@ pub fn plan(
     )?;
     let resources = resources::create(linux.and_then(|linux| linux.resources.as_ref()), facts, host)?;
     let mounts = mounts::container(&config.mounts, facts, &sandbox.runtime_handler)?;
-    let parent = pod.linux.as_ref().map_or("", |linux| linux.cgroup_parent.as_str());
-    let log_directory = request.sandbox_config.map_or(recorded.log_directory.as_str(), |c| &c.log_directory);
+    let parent = pod
+        .linux
+        .as_ref()
+        .map_or("", |linux| linux.cgroup_parent.as_str());
+    let log_directory = request
+        .sandbox_config
+        .map_or(recorded.log_directory.as_str(), |c| &c.log_directory);
 
     let record = ContainerRecord {
         log_path: logs::path(log_directory, &config.log_path)?,
@@ -100,7 +123,11 @@ pub fn plan(
         open_stdin: Some(config.stdin),
         stdin_once: Some(config.stdin_once),
         stop_signal: signal::to_engine(config.stop_signal)?,
-        labels: Some(labels::container_labels(&record, sandbox_id).into_iter().collect()),
+        labels: Some(
+            labels::container_labels(&record, sandbox_id)
+                .into_iter()
+                .collect(),
+        ),
         healthcheck: Some(no_healthcheck()),
         host_config: Some(HostConfig {
             network_mode: Some(modes.network),
@@ -139,29 +166,54 @@ pub fn plan(
         ..ContainerCreateBody::default()
     };
     let caveats = [security.caveats, mounts.caveats, resources.caveats].concat();
-    Ok(ContainerPlan { name, body, record, caveats })
+    Ok(ContainerPlan {
+        name,
+        body,
+        record,
+        caveats,
+    })
 }
 
 /// What a recorded container wants done after its start.
-pub fn after_start(record: &ContainerRecord, facts: &EngineFacts, host: &HostView) -> Result<AfterStart, Invalid> {
-    let resources = record.config.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+pub fn after_start(
+    record: &ContainerRecord,
+    facts: &EngineFacts,
+    host: &HostView,
+) -> Result<AfterStart, Invalid> {
+    let resources = record
+        .config
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.resources.as_ref());
     resources::create(resources, facts, host).map(|settings| settings.after_start)
 }
 
 /// The configuration as it is recorded: without what the Engine has anyway.
 fn recorded_config(config: &cri::ContainerConfig) -> cri::ContainerConfig {
-    cri::ContainerConfig { command: Vec::new(), args: Vec::new(), envs: Vec::new(), ..config.clone() }
+    cri::ContainerConfig {
+        command: Vec::new(),
+        args: Vec::new(),
+        envs: Vec::new(),
+        ..config.clone()
+    }
 }
 
 fn environment(envs: &[cri::KeyValue]) -> Result<Vec<String>, Invalid> {
     let entry = |(index, env): (usize, &cri::KeyValue)| {
         let field = |name: &str| format!("config.envs[{index}].{name}");
         if env.key.is_empty() || env.key.contains(['=', '\0']) {
-            return Err(Invalid::new(field("key"), format!("{:?} is no name of a variable", env.key)));
+            return Err(Invalid::new(
+                field("key"),
+                format!("{:?} is no name of a variable", env.key),
+            ));
         }
         // The Engine's requests are JSON, which has no bytes that are not text.
-        let value = std::str::from_utf8(&env.value)
-            .map_err(|_| Invalid::new(field("value"), "is not UTF-8, which the docker engine cannot take"))?;
+        let value = std::str::from_utf8(&env.value).map_err(|_| {
+            Invalid::new(
+                field("value"),
+                "is not UTF-8, which the docker engine cannot take",
+            )
+        })?;
         if value.contains('\0') {
             return Err(Invalid::new(field("value"), "contains a zero byte"));
         }

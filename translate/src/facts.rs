@@ -90,6 +90,8 @@ pub struct EngineFacts {
     pub default_runtime: String,
     /// Where the Engine keeps its data.
     pub root_dir: String,
+    /// The storage driver's name.
+    pub storage_driver: String,
     /// Whether images live in containerd's store rather than the Engine's own.
     pub containerd_store: bool,
     /// containerd's socket; empty from Engines that do not tell (before 27.0).
@@ -130,6 +132,7 @@ impl EngineFacts {
                 .collect(),
             default_runtime: info.default_runtime.clone(),
             root_dir: info.docker_root_dir.clone(),
+            storage_driver: info.driver.clone(),
             containerd_store: info
                 .driver_status
                 .iter()

@@ -238,7 +238,7 @@ fn foreign_labels(labels: &BTreeMap<String, String>) -> (BTreeMap<String, String
     for (key, value) in labels {
         if let Some(key) = key.strip_prefix(ANNOTATION_PREFIX) {
             annotations.insert(key.to_owned(), value.clone());
-        } else if !internal.contains(&key.as_str()) && !(key == CONTAINER_NAME && value == POD) {
+        } else if !(internal.contains(&key.as_str()) || key == CONTAINER_NAME && value == POD) {
             plain.insert(key.clone(), value.clone());
         }
     }

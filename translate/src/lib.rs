@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod cgroup;
 pub mod cni;
+pub mod container;
 pub mod devices;
 pub mod dns;
 mod error;
@@ -16,13 +17,17 @@ pub mod filter;
 mod id;
 pub mod image;
 pub mod labels;
+pub mod logs;
 pub mod mounts;
 pub mod namespaces;
 pub mod node;
 mod paths;
+pub mod ports;
 pub mod resources;
+pub mod sandbox;
 pub mod security;
 pub mod signal;
+pub mod status;
 pub mod sysctls;
 pub mod time;
 

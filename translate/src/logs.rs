@@ -13,7 +13,10 @@ pub fn path(directory: &str, path: &str) -> Result<String, Invalid> {
         return Ok(String::new());
     }
     if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == "..") {
-        return Err(Invalid::new(field, format!("{path:?} is not a path below the sandbox's log_directory")));
+        return Err(Invalid::new(
+            field,
+            format!("{path:?} is not a path below the sandbox's log_directory"),
+        ));
     }
     Ok(format!("{}/{path}", directory.trim_end_matches('/')))
 }
@@ -25,7 +28,10 @@ mod tests {
     #[test]
     fn a_log_stays_below_its_directory() {
         let joined = |directory, path| super::path(directory, path).ok();
-        assert_eq!(joined("/var/log/pods/p/", "c/0.log"), Some("/var/log/pods/p/c/0.log".into()));
+        assert_eq!(
+            joined("/var/log/pods/p/", "c/0.log"),
+            Some("/var/log/pods/p/c/0.log".into())
+        );
         assert_eq!(joined("/var/log/pods/p", ""), Some(String::new()));
         assert_eq!(joined("", "c/0.log"), Some(String::new()));
         for path in ["../q/0.log", "c/../../0.log", "/etc/passwd", "a\0b"] {

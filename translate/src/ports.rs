@@ -8,7 +8,10 @@ use crate::{Invalid, sandbox::Published};
 
 /// Checks mappings that something other than the Engine is going to publish.
 pub fn check(mappings: &[cri::PortMapping]) -> Result<(), Invalid> {
-    mappings.iter().enumerate().try_for_each(|(index, mapping)| read(index, mapping).map(drop))
+    mappings
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, mapping)| read(index, mapping).map(drop))
 }
 
 /// The Engine's port bindings, and the ports that the container exposes. A mapping without a host port
@@ -22,7 +25,11 @@ pub fn publish(mappings: &[cri::PortMapping]) -> Result<(Published, Vec<String>)
             exposed.push(port.clone());
         }
         if let Some(binding) = binding {
-            published.entry(port).or_default().get_or_insert_default().push(binding);
+            published
+                .entry(port)
+                .or_default()
+                .get_or_insert_default()
+                .push(binding);
         }
     }
     Ok((published, exposed))
@@ -34,7 +41,10 @@ fn read(index: usize, mapping: &cri::PortMapping) -> Result<(String, Option<Port
         if (least..=65535).contains(&value) {
             Ok(value)
         } else {
-            Err(Invalid::new(field(name), format!("{value} is not between {least} and 65535")))
+            Err(Invalid::new(
+                field(name),
+                format!("{value} is not between {least} and 65535"),
+            ))
         }
     };
     let container = port(mapping.container_port, 1, "container_port")?;
@@ -44,11 +54,17 @@ fn read(index: usize, mapping: &cri::PortMapping) -> Result<(String, Option<Port
         Ok(cri::Protocol::Udp) => "udp",
         Ok(cri::Protocol::Sctp) => "sctp",
         Err(_) => {
-            return Err(Invalid::new(field("protocol"), format!("{} is not TCP, UDP or SCTP", mapping.protocol)));
+            return Err(Invalid::new(
+                field("protocol"),
+                format!("{} is not TCP, UDP or SCTP", mapping.protocol),
+            ));
         }
     };
     if !mapping.host_ip.is_empty() && mapping.host_ip.parse::<IpAddr>().is_err() {
-        return Err(Invalid::new(field("host_ip"), format!("{:?} is not an IP address", mapping.host_ip)));
+        return Err(Invalid::new(
+            field("host_ip"),
+            format!("{:?} is not an IP address", mapping.host_ip),
+        ));
     }
     let binding = (host != 0).then(|| PortBinding {
         host_ip: (!mapping.host_ip.is_empty()).then(|| mapping.host_ip.clone()),
@@ -62,8 +78,18 @@ fn read(index: usize, mapping: &cri::PortMapping) -> Result<(String, Option<Port
 mod tests {
     use super::*;
 
-    fn mapping(container_port: i32, host_port: i32, protocol: cri::Protocol, host_ip: &str) -> cri::PortMapping {
-        cri::PortMapping { protocol: protocol.into(), container_port, host_port, host_ip: host_ip.into() }
+    fn mapping(
+        container_port: i32,
+        host_port: i32,
+        protocol: cri::Protocol,
+        host_ip: &str,
+    ) -> cri::PortMapping {
+        cri::PortMapping {
+            protocol: protocol.into(),
+            container_port,
+            host_port,
+            host_ip: host_ip.into(),
+        }
     }
 
     #[test]
@@ -79,7 +105,10 @@ mod tests {
             host_ip: ip.map(Into::into),
             host_port: Some(port.into()),
         };
-        assert_eq!(published["80/tcp"], Some(vec![binding(Some("127.0.0.1"), "8080"), binding(None, "8081")]));
+        assert_eq!(
+            published["80/tcp"],
+            Some(vec![binding(Some("127.0.0.1"), "8080"), binding(None, "8081")])
+        );
         assert_eq!(published.len(), 1);
     }
 
@@ -90,7 +119,14 @@ mod tests {
             (mapping(65536, 80, cri::Protocol::Tcp, ""), "container_port"),
             (mapping(80, -1, cri::Protocol::Tcp, ""), "host_port"),
             (mapping(80, 80, cri::Protocol::Tcp, "localhost"), "host_ip"),
-            (cri::PortMapping { protocol: 9, container_port: 1, ..Default::default() }, "protocol"),
+            (
+                cri::PortMapping {
+                    protocol: 9,
+                    container_port: 1,
+                    ..Default::default()
+                },
+                "protocol",
+            ),
         ] {
             let error = check(std::slice::from_ref(&mapping)).unwrap_err();
             assert_eq!(error.field, format!("config.port_mappings[0].{field}"));

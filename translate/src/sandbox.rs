@@ -57,8 +57,16 @@ pub struct SandboxRequest<'a> {
 }
 
 /// Plans a sandbox.
-pub fn plan(request: SandboxRequest<'_>, facts: &EngineFacts, host: &HostView) -> Result<SandboxPlan, Invalid> {
-    let SandboxRequest { config, runtime_handler, .. } = request;
+pub fn plan(
+    request: SandboxRequest<'_>,
+    facts: &EngineFacts,
+    host: &HostView,
+) -> Result<SandboxPlan, Invalid> {
+    let SandboxRequest {
+        config,
+        runtime_handler,
+        ..
+    } = request;
     let linux = config.linux.as_ref();
     let context = linux.and_then(|linux| linux.security_context.as_ref());
     let options = context.and_then(|context| context.namespace_options.as_ref());
@@ -85,7 +93,11 @@ pub fn plan(request: SandboxRequest<'_>, facts: &EngineFacts, host: &HostView) -
     };
     let body = ContainerCreateBody {
         image: Some(request.image.to_owned()),
-        hostname: if host_network { None } else { hostname(&config.hostname)? },
+        hostname: if host_network {
+            None
+        } else {
+            hostname(&config.hostname)?
+        },
         user: security.user,
         exposed_ports: (!exposed.is_empty()).then_some(exposed),
         labels: Some(labels::sandbox_labels(&record).into_iter().collect()),
@@ -97,13 +109,20 @@ pub fn plan(request: SandboxRequest<'_>, facts: &EngineFacts, host: &HostView) -
             uts_mode: modes.uts,
             userns_mode: modes.userns,
             port_bindings: (!published.is_empty()).then_some(published),
-            sysctls: linux.map(|linux| sysctls::sandbox(&linux.sysctls, options)).transpose()?.filter(|s| !s.is_empty()),
+            sysctls: linux
+                .map(|linux| sysctls::sandbox(&linux.sysctls, options))
+                .transpose()?
+                .filter(|s| !s.is_empty()),
             cgroup_parent: cgroup::parent(parent, facts.cgroup_driver)?,
             runtime: handler(runtime_handler, facts)?,
             group_add: (!security.group_add.is_empty()).then_some(security.group_add),
             readonly_rootfs: Some(security.readonly_rootfs),
             security_opt: Some(security.security_opt),
-            oom_score_adj: Some(host.oom_score_adj_floor.map_or(OOM_SCORE_ADJ, |floor| floor.max(OOM_SCORE_ADJ)).into()),
+            oom_score_adj: Some(
+                host.oom_score_adj_floor
+                    .map_or(OOM_SCORE_ADJ, |floor| floor.max(OOM_SCORE_ADJ))
+                    .into(),
+            ),
             cpu_shares: Some(CPU_SHARES),
             log_config: Some(no_log()),
             restart_policy: Some(never_restart()),
@@ -128,7 +147,12 @@ pub(crate) fn handler(handler: &str, facts: &EngineFacts) -> Result<Option<Strin
         "" | "docker" => Ok(None),
         name if facts.runtimes.contains_key(name) => Ok(Some(name.to_owned())),
         name => {
-            let known = facts.runtimes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let known = facts
+                .runtimes
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
             let why = format!("{name:?} is no runtime of this docker engine, which has {known}");
             Err(Invalid::new("runtime_handler", why))
         }
@@ -137,11 +161,20 @@ pub(crate) fn handler(handler: &str, facts: &EngineFacts) -> Result<Option<Strin
 
 fn hostname(name: &str) -> Result<Option<String>, Invalid> {
     if name.len() > MAX_HOSTNAME {
-        let why = format!("has {} characters, at most {MAX_HOSTNAME} are possible", name.len());
+        let why = format!(
+            "has {} characters, at most {MAX_HOSTNAME} are possible",
+            name.len()
+        );
         return Err(Invalid::new("config.hostname", why));
     }
-    if name.chars().any(|c| !(c.is_ascii_alphanumeric() || "-._".contains(c))) {
-        return Err(Invalid::new("config.hostname", format!("{name:?} is no hostname")));
+    if name
+        .chars()
+        .any(|c| !(c.is_ascii_alphanumeric() || "-._".contains(c)))
+    {
+        return Err(Invalid::new(
+            "config.hostname",
+            format!("{name:?} is no hostname"),
+        ));
     }
     Ok((!name.is_empty()).then(|| name.to_owned()))
 }
@@ -152,24 +185,36 @@ fn log_directory(path: &str) -> Result<String, Invalid> {
         return Err(Invalid::new(field, format!("{path:?} is not an absolute path")));
     }
     if path.split('/').any(|part| part == "..") || path.contains('\0') {
-        return Err(Invalid::new(field, format!("{path:?} leads out of the directory it names")));
+        return Err(Invalid::new(
+            field,
+            format!("{path:?} leads out of the directory it names"),
+        ));
     }
     Ok(path.to_owned())
 }
 
 /// Kubernetes has probes of its own; an image's health check would run beside them.
 pub(crate) fn no_healthcheck() -> HealthConfig {
-    HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }
+    HealthConfig {
+        test: Some(vec!["NONE".into()]),
+        ..HealthConfig::default()
+    }
 }
 
 /// Restarts are the kubelet's.
 pub(crate) fn never_restart() -> RestartPolicy {
-    RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }
+    RestartPolicy {
+        name: Some(RestartPolicyNameEnum::NO),
+        maximum_retry_count: None,
+    }
 }
 
 /// No log at all.
 pub(crate) fn no_log() -> HostConfigLogConfig {
-    HostConfigLogConfig { typ: Some("none".into()), config: None }
+    HostConfigLogConfig {
+        typ: Some("none".into()),
+        config: None,
+    }
 }
 
 /// Ports of the Engine's: `80/tcp` and where it is published on the host.

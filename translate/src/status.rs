@@ -26,7 +26,11 @@ pub fn sandbox_item(entry: &ContainerEntry, record: &SandboxRecord) -> cri::PodS
 
 /// A pause container's whole status. `addresses` are the pod's, the primary one first; none are
 /// reported for a pod in the host's network.
-pub fn sandbox(inspect: &ContainerInspect, record: &SandboxRecord, addresses: &[IpAddr]) -> cri::PodSandboxStatus {
+pub fn sandbox(
+    inspect: &ContainerInspect,
+    record: &SandboxRecord,
+    addresses: &[IpAddr],
+) -> cri::PodSandboxStatus {
     let options = record
         .config
         .linux
@@ -44,7 +48,11 @@ pub fn sandbox(inspect: &ContainerInspect, record: &SandboxRecord, addresses: &[
             ip: addresses.next().unwrap_or_default(),
             additional_ips: addresses.map(|ip| cri::PodIp { ip }).collect(),
         }),
-        linux: Some(cri::LinuxPodSandboxStatus { namespaces: Some(cri::Namespace { options: Some(options) }) }),
+        linux: Some(cri::LinuxPodSandboxStatus {
+            namespaces: Some(cri::Namespace {
+                options: Some(options),
+            }),
+        }),
         labels: record.config.labels.clone(),
         annotations: record.config.annotations.clone(),
         runtime_handler: record.runtime_handler.clone(),
@@ -53,12 +61,23 @@ pub fn sandbox(inspect: &ContainerInspect, record: &SandboxRecord, addresses: &[
 
 /// The namespace modes of a sandbox without a record: what can be told from its host configuration.
 fn namespaces_of(inspect: &ContainerInspect) -> cri::NamespaceOption {
-    let network = if inspect.host_config.network_mode == "host" { cri::NamespaceMode::Node } else { cri::NamespaceMode::Pod };
-    cri::NamespaceOption { network: network.into(), ..Default::default() }
+    let network = if inspect.host_config.network_mode == "host" {
+        cri::NamespaceMode::Node
+    } else {
+        cri::NamespaceMode::Pod
+    };
+    cri::NamespaceOption {
+        network: network.into(),
+        ..Default::default()
+    }
 }
 
 fn sandbox_state(ready: bool) -> cri::PodSandboxState {
-    if ready { cri::PodSandboxState::SandboxReady } else { cri::PodSandboxState::SandboxNotready }
+    if ready {
+        cri::PodSandboxState::SandboxReady
+    } else {
+        cri::PodSandboxState::SandboxNotready
+    }
 }
 
 fn created_at(recorded: i64, engine: i64) -> i64 {
@@ -73,7 +92,11 @@ pub fn container_item(
     record: &ContainerRecord,
     cannot_run: bool,
 ) -> cri::Container {
-    let state = if cannot_run { cri::ContainerState::ContainerExited } else { container_state(&entry.state) };
+    let state = if cannot_run {
+        cri::ContainerState::ContainerExited
+    } else {
+        container_state(&entry.state)
+    };
     cri::Container {
         id: entry.id.clone(),
         pod_sandbox_id: sandbox_id.into(),
@@ -170,7 +193,11 @@ fn image_spec(record: &ContainerRecord, engine: &str) -> cri::ImageSpec {
 }
 
 fn image_ref(record: &ContainerRecord, image_id: &str) -> String {
-    if record.image_ref.is_empty() { image_id.into() } else { record.image_ref.clone() }
+    if record.image_ref.is_empty() {
+        image_id.into()
+    } else {
+        record.image_ref.clone()
+    }
 }
 
 #[cfg(test)]

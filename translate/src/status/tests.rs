@@ -6,7 +6,11 @@ fn inspect(state: ContainerState) -> ContainerInspect {
         id: "c0ffee".into(),
         created: "2026-01-01T00:00:00.000000005Z".into(),
         image: "sha256:1d".into(),
-        config: ContainerConfig { image: "busybox".into(), stop_signal: "SIGQUIT".into(), ..Default::default() },
+        config: ContainerConfig {
+            image: "busybox".into(),
+            stop_signal: "SIGQUIT".into(),
+            ..Default::default()
+        },
         state,
         ..Default::default()
     }
@@ -28,18 +32,36 @@ fn states_and_reasons_follow_the_engine() {
     let cases = [
         (state("created", 0), ContainerCreated, ""),
         (state("created", 127), ContainerExited, "ContainerCannotRun"),
-        (ContainerState { error: "no such file".into(), ..state("created", 0) }, ContainerExited, "ContainerCannotRun"),
+        (
+            ContainerState {
+                error: "no such file".into(),
+                ..state("created", 0)
+            },
+            ContainerExited,
+            "ContainerCannotRun",
+        ),
         (state("running", 0), ContainerRunning, ""),
         (state("paused", 0), ContainerRunning, ""),
         (state("exited", 0), ContainerExited, "Completed"),
         (state("exited", 3), ContainerExited, "Error"),
         (state("dead", 3), ContainerExited, "Error"),
-        (ContainerState { oom_killed: true, ..state("exited", 137) }, ContainerExited, "OOMKilled"),
+        (
+            ContainerState {
+                oom_killed: true,
+                ..state("exited", 137)
+            },
+            ContainerExited,
+            "OOMKilled",
+        ),
         (state("something new", 0), ContainerUnknown, ""),
     ];
     for (state, expected, reason) in cases {
         let status = container(&inspect(state.clone()), &ContainerRecord::default());
-        assert_eq!((status.state, status.reason.as_str()), (expected.into(), reason), "{state:?}");
+        assert_eq!(
+            (status.state, status.reason.as_str()),
+            (expected.into(), reason),
+            "{state:?}"
+        );
         assert_eq!(status.exit_code, state.exit_code);
         if status.state == i32::from(ContainerExited) {
             assert_ne!(status.finished_at, 0);
@@ -52,7 +74,10 @@ fn states_and_reasons_follow_the_engine() {
 #[test]
 fn what_was_asked_for_is_echoed() {
     let config = cri::ContainerConfig {
-        metadata: Some(cri::ContainerMetadata { name: "a_b".into(), attempt: 4 }),
+        metadata: Some(cri::ContainerMetadata {
+            name: "a_b".into(),
+            attempt: 4,
+        }),
         image: Some(cri::ImageSpec {
             image: "sha256:1d".into(),
             user_specified_image: "registry.example/app:1".into(),
@@ -75,9 +100,18 @@ fn what_was_asked_for_is_echoed() {
     let status = container(&inspect(state("running", 0)), &record);
     assert_eq!(status.metadata, config.metadata);
     assert_eq!(status.mounts, config.mounts);
-    assert_eq!(status.image.map(|i| i.image), Some("registry.example/app:1".into()));
-    assert_eq!((status.image_ref.as_str(), status.image_id.as_str()), ("app@sha256:d1", "sha256:1d"));
-    assert_eq!((status.created_at, status.log_path.as_str()), (9, "/var/log/pods/p/c/0.log"));
+    assert_eq!(
+        status.image.map(|i| i.image),
+        Some("registry.example/app:1".into())
+    );
+    assert_eq!(
+        (status.image_ref.as_str(), status.image_id.as_str()),
+        ("app@sha256:d1", "sha256:1d")
+    );
+    assert_eq!(
+        (status.created_at, status.log_path.as_str()),
+        (9, "/var/log/pods/p/c/0.log")
+    );
     assert_eq!(status.stop_signal, i32::from(cri::Signal::Sigquit));
 }
 
@@ -91,8 +125,12 @@ fn a_container_without_a_record_still_has_an_image_and_a_time() {
 
 #[test]
 fn a_pod_shows_all_its_addresses() {
-    let addresses = ["10.1.0.2".parse(), "fd00::2".parse()].map(|ip| ip.unwrap_or(IpAddr::from([0, 0, 0, 0])));
-    let running = ContainerState { running: true, ..state("running", 0) };
+    let addresses =
+        ["10.1.0.2".parse(), "fd00::2".parse()].map(|ip| ip.unwrap_or(IpAddr::from([0, 0, 0, 0])));
+    let running = ContainerState {
+        running: true,
+        ..state("running", 0)
+    };
     let status = sandbox(&inspect(running), &SandboxRecord::default(), &addresses);
     let network = status.network.unwrap_or_default();
     assert_eq!(network.ip, "10.1.0.2");
@@ -102,9 +140,16 @@ fn a_pod_shows_all_its_addresses() {
 
 #[test]
 fn a_failed_start_is_listed_as_exited() {
-    let entry = ContainerEntry { state: "created".into(), created: 3, ..Default::default() };
+    let entry = ContainerEntry {
+        state: "created".into(),
+        created: 3,
+        ..Default::default()
+    };
     let item = |cannot_run| container_item(&entry, "5a", &ContainerRecord::default(), cannot_run);
-    assert_eq!(item(false).state, i32::from(cri::ContainerState::ContainerCreated));
+    assert_eq!(
+        item(false).state,
+        i32::from(cri::ContainerState::ContainerCreated)
+    );
     assert_eq!(item(true).state, i32::from(cri::ContainerState::ContainerExited));
     assert_eq!(item(false).created_at, 3_000_000_000);
 }

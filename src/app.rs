@@ -1,0 +1,177 @@
+//! Puts the daemon together, runs it, and ends it in order.
+
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use cri::{image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer};
+use rustix::fs::{FlockOperation, flock};
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::service::Routes;
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    container::Containers,
+    engine::Engine,
+    grpc::{
+        detach::Detached,
+        image::Image,
+        listen::{self, Ending, Listeners},
+        runtime::Runtime,
+    },
+    image::Images,
+    locks::Locks,
+    network::Network,
+    node::Node,
+    sandbox::Sandboxes,
+    status::NodeStatus,
+    store::Store,
+};
+
+/// CRI's limit for one message in either direction; tonic's own is a quarter of it.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// Between two attempts to reach an Engine that is not there yet.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Runs until a signal ends it.
+pub async fn run(config: Config) -> Result<()> {
+    for note in config.without_effect() {
+        warn!("option without effect: {note}");
+    }
+    let _alone = lock_root(&config.root_directory)?;
+    let engine = Engine::new(config.docker_endpoint.clone(), config.request_timeout())?;
+    let network = Arc::new(Network::new(&config)?);
+    let store = Arc::new(Store::new(engine.clone()));
+    let locks = Arc::new(Locks::default());
+    let node = Arc::new(Node::new(
+        config.docker_endpoint.clone(),
+        config.restrict_oom_score_adj,
+    ));
+    let images = Images::new(
+        engine.clone(),
+        config.pod_infra_container_image.clone(),
+        config.image_pull_progress_deadline,
+    )
+    .context("--pod-infra-container-image")?;
+    let images = Arc::new(images);
+    let sandboxes = Arc::new(Sandboxes {
+        engine: engine.clone(),
+        store: Arc::clone(&store),
+        locks: Arc::clone(&locks),
+        network: Arc::clone(&network),
+        images: Arc::clone(&images),
+        node: Arc::clone(&node),
+    });
+    let containers = Arc::new(Containers {
+        engine: engine.clone(),
+        store: Arc::clone(&store),
+        locks,
+        images: Arc::clone(&images),
+        node,
+    });
+    let status = Arc::new(NodeStatus {
+        engine: engine.clone(),
+        network,
+        configuration: config.to_json(),
+    });
+    let detached = Detached::default();
+
+    let runtime = Runtime {
+        sandboxes: Arc::clone(&sandboxes),
+        containers,
+        store,
+        status,
+        detached: detached.clone(),
+    };
+    let routes = Routes::new(
+        RuntimeServiceServer::new(runtime)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE),
+    )
+    .add_service(
+        ImageServiceServer::new(Image {
+            images,
+            detached: detached.clone(),
+        })
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE),
+    );
+
+    let listeners = Listeners::bind(&config.container_runtime_endpoint).await?;
+    let names: Vec<_> = listeners.names().map(str::to_owned).collect();
+    info!(
+        version = crate::config::VERSION,
+        endpoints = names.join(","),
+        "serving CRI"
+    );
+    let greeting = tokio::spawn(greet(engine, sandboxes));
+    let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await?;
+    greeting.abort();
+    // Calls whose callers have gone are not among those that the server waits for.
+    let rest = if ending == Ending::Complete {
+        config.shutdown_timeout
+    } else {
+        Duration::ZERO
+    };
+    match detached.wait(rest).await {
+        0 => info!("stopped"),
+        left => warn!(left, "stopped while calls were still in flight"),
+    }
+    Ok(())
+}
+
+/// Meets the Engine as soon as it is there, and tidies up what was lost while dockside was away.
+async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>) {
+    let mut told = false;
+    loop {
+        match engine.facts().await {
+            Ok(facts) => {
+                info!(
+                    version = facts.version,
+                    api = %facts.api,
+                    cgroup_driver = ?facts.cgroup_driver,
+                    cgroup_version = facts.cgroup_version,
+                    "docker engine found"
+                );
+                break;
+            }
+            Err(error) if !told => {
+                warn!("waiting for the docker engine: {error}");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    if let Err(error) = sandboxes.sweep().await {
+        warn!("cannot tidy up the networks of sandboxes that are gone: {error}");
+    }
+}
+
+/// Takes the root directory for this process alone: two would undo each other's work.
+fn lock_root(directory: &Path) -> Result<File> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("make the directory {} (--root-directory)", directory.display()))?;
+    let path = directory.join("lock");
+    let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!(
+            "another dockside works with {}; stop it, or give this one another --root-directory",
+            directory.display()
+        );
+    }
+    Ok(file)
+}
+
+/// Completes at the first signal that asks the process to end.
+fn terminated() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: finishing calls in flight"),
+            _ = interrupt.recv() => info!("SIGINT: finishing calls in flight"),
+        }
+    })
+}

@@ -1,0 +1,393 @@
+//! The command line.
+//!
+//! cri-dockerd's flags keep their names and meanings, so that its unit file starts dockside; what is
+//! new here stands beside them. Booleans take `--flag` and `--flag=false`, lists take commas, durations
+//! are written as Go writes them.
+
+mod duration;
+
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{ArgAction, Parser, ValueEnum, builder::styling};
+use serde_json::json;
+use translate::facts::ApiVersion;
+
+use crate::grpc::listen::Endpoint;
+
+/// A CRI v1 server in front of Docker Engine.
+///
+/// The kubelet, crictl and other CRI clients connect to its sockets; it runs their pods on the Docker
+/// Engine of this node.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "dockside", version = VERSION, max_term_width = 100, styles = styling::Styles::plain())]
+#[command(disable_version_flag = true)]
+pub struct Config {
+    /// Where to serve CRI: unix:///path. May be repeated.
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        value_delimiter = ',',
+        default_value = "unix:///var/run/cri-dockerd.sock",
+        help_heading = "Serving"
+    )]
+    pub container_runtime_endpoint: Vec<Endpoint>,
+
+    /// The Docker Engine's socket: unix:///path.
+    #[arg(long, value_name = "ENDPOINT", default_value = "unix:///var/run/docker.sock", value_parser = engine_socket, help_heading = "Engine")]
+    pub docker_endpoint: PathBuf,
+
+    /// How long one call to the Engine may take; 0 means 1m59s.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse, help_heading = "Engine")]
+    pub runtime_request_timeout: Duration,
+
+    /// Where dockside keeps its own files.
+    #[arg(
+        long,
+        value_name = "DIR",
+        alias = "cri-dockerd-root-directory",
+        default_value = "/var/lib/dockside",
+        help_heading = "Serving"
+    )]
+    pub root_directory: PathBuf,
+
+    /// How long calls in flight may go on after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse, help_heading = "Serving")]
+    pub shutdown_timeout: Duration,
+
+    /// The image of the container that holds a pod's namespaces.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "registry.k8s.io/pause:3.10",
+        help_heading = "Pods"
+    )]
+    pub pod_infra_container_image: String,
+
+    /// A pull that makes no progress for this long is given up; 0 waits for ever.
+    #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = duration::parse, help_heading = "Pods")]
+    pub image_pull_progress_deadline: Duration,
+
+    /// Whether a negative oom_score_adj is raised to what the Engine may set: auto, true or false.
+    #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pods")]
+    pub restrict_oom_score_adj: Restrict,
+
+    /// Who connects pods: cni, or docker for a bridge of the Engine's.
+    #[arg(long, value_name = "PLUGIN", default_value = "cni", help_heading = "Network")]
+    pub network_plugin: NetworkPlugin,
+
+    /// Where CNI network configurations are looked for.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/etc/cni/net.d",
+        help_heading = "Network"
+    )]
+    pub cni_conf_dir: PathBuf,
+
+    /// Where CNI plugins are looked for, in this order.
+    #[arg(
+        long,
+        value_name = "DIRS",
+        value_delimiter = ',',
+        default_value = "/opt/cni/bin",
+        help_heading = "Network"
+    )]
+    pub cni_bin_dir: Vec<PathBuf>,
+
+    /// Where CNI results are kept, in libcni's format.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/cni/cache",
+        help_heading = "Network"
+    )]
+    pub cni_cache_dir: PathBuf,
+
+    /// The pods' address range, one per family: for CNI plugins that take ipRanges, and for the bridge of --network-plugin=docker.
+    #[arg(long, value_name = "CIDRS", value_delimiter = ',', value_parser = cidr, help_heading = "Network")]
+    pub pod_cidr: Vec<String>,
+
+    /// The MTU of the bridge of --network-plugin=docker; 0 leaves it to the Engine.
+    #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Network")]
+    pub network_plugin_mtu: u16,
+
+    /// The least urgent messages that are logged.
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
+    pub log_level: LogLevel,
+
+    /// How messages are written to stderr.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        help_heading = "Logging"
+    )]
+    pub log_format: LogFormat,
+
+    /// Print the version.
+    #[arg(long, short = 'V', action = ArgAction::Version)]
+    version: Option<bool>,
+
+    /// Print the version and what it was built for.
+    #[arg(long)]
+    pub buildinfo: bool,
+
+    /// cri-dockerd's; both address families are always reported.
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ipv6_dual_stack: Option<bool>,
+
+    /// cri-dockerd's, for kubenet.
+    #[arg(long, hide = true)]
+    hairpin_mode: Option<String>,
+
+    /// cri-dockerd's; moves dockerd into a cgroup.
+    #[arg(long, hide = true)]
+    runtime_cgroups: Option<String>,
+
+    /// cri-dockerd's; where exec, attach and port-forward are served.
+    #[arg(long, hide = true)]
+    streaming_bind_addr: Option<String>,
+}
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The time a call to the Engine may take unless an option says otherwise: a second less than the
+/// kubelet waits, so that the reason arrives.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(119);
+
+/// Who connects pods to a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkPlugin {
+    /// CNI plugins.
+    Cni,
+    /// A bridge network of the Engine's.
+    #[value(alias = "no-op", alias = "")]
+    Docker,
+}
+
+/// When a negative `oom_score_adj` is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Restrict {
+    /// Where the Engine's process lacks the capability to set it.
+    Auto,
+    /// Always.
+    True,
+    /// Never.
+    False,
+}
+
+/// The least urgent messages that are logged; the Go program's names are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// Every call to the Engine.
+    Debug,
+    /// What an administrator should know.
+    Info,
+    /// What looks wrong.
+    #[value(alias = "warning")]
+    Warn,
+    /// What failed.
+    #[value(alias = "fatal", alias = "panic")]
+    Error,
+}
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `key=value`.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// The time limit of one call to the Engine.
+    pub fn request_timeout(&self) -> Duration {
+        if self.runtime_request_timeout.is_zero() {
+            REQUEST_TIMEOUT
+        } else {
+            self.runtime_request_timeout
+        }
+    }
+
+    /// The pods' address ranges.
+    pub fn pod_cidrs(&self) -> Vec<String> {
+        self.pod_cidr
+            .iter()
+            .filter(|cidr| !cidr.is_empty())
+            .cloned()
+            .collect()
+    }
+
+    /// The options in effect, by their names.
+    pub fn to_json(&self) -> String {
+        let endpoints: Vec<_> = self
+            .container_runtime_endpoint
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        json!({
+            "container-runtime-endpoint": endpoints,
+            "docker-endpoint": format!("unix://{}", self.docker_endpoint.display()),
+            "runtime-request-timeout": format!("{:?}", self.request_timeout()),
+            "root-directory": self.root_directory,
+            "shutdown-timeout": format!("{:?}", self.shutdown_timeout),
+            "pod-infra-container-image": self.pod_infra_container_image,
+            "image-pull-progress-deadline": format!("{:?}", self.image_pull_progress_deadline),
+            "restrict-oom-score-adj": format!("{:?}", self.restrict_oom_score_adj).to_lowercase(),
+            "network-plugin": format!("{:?}", self.network_plugin).to_lowercase(),
+            "cni-conf-dir": self.cni_conf_dir,
+            "cni-bin-dir": self.cni_bin_dir,
+            "cni-cache-dir": self.cni_cache_dir,
+            "pod-cidr": self.pod_cidrs(),
+            "network-plugin-mtu": self.network_plugin_mtu,
+            "log-level": format!("{:?}", self.log_level).to_lowercase(),
+            "log-format": format!("{:?}", self.log_format).to_lowercase(),
+        })
+        .to_string()
+    }
+
+    /// Prints what `--buildinfo` asks for.
+    #[expect(clippy::print_stdout, reason = "the answer to a command line option")]
+    pub fn print_buildinfo(&self) -> ExitCode {
+        println!(
+            "dockside {VERSION}\nCRI v1, Engine API {} to {}",
+            ApiVersion::FLOOR,
+            ApiVersion::CEILING
+        );
+        println!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+        ExitCode::SUCCESS
+    }
+
+    /// Options that were given and have no effect, each with the reason.
+    pub fn without_effect(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.ipv6_dual_stack == Some(false) {
+            notes.push(
+                "--ipv6-dual-stack=false: every address that the network gives a pod is reported".into(),
+            );
+        }
+        if self.hairpin_mode.as_deref().is_some_and(|mode| mode != "none") {
+            notes.push("--hairpin-mode: belongs to kubenet; a CNI bridge plugin has hairpinMode in its configuration".into());
+        }
+        if self
+            .runtime_cgroups
+            .as_deref()
+            .is_some_and(|cgroup| !cgroup.is_empty())
+        {
+            notes.push(
+                "--runtime-cgroups: set Slice= in docker.service and containerd.service instead".into(),
+            );
+        }
+        if self
+            .streaming_bind_addr
+            .as_deref()
+            .is_some_and(|address| !address.is_empty())
+        {
+            notes.push(
+                "--streaming-bind-addr: exec, attach and port-forward streams are not served yet".into(),
+            );
+        }
+        if self.network_plugin == NetworkPlugin::Cni && self.network_plugin_mtu != 0 {
+            notes.push("--network-plugin-mtu: a CNI plugin has mtu in its configuration".into());
+        }
+        notes
+    }
+}
+
+fn engine_socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    if path.starts_with('/') {
+        Ok(path.into())
+    } else {
+        Err(
+            "expected unix:///path: pods need an Engine on this node, whose files and processes can be seen"
+                .into(),
+        )
+    }
+}
+
+/// An address range such as `10.85.0.0/16`.
+fn cidr(text: &str) -> Result<String, String> {
+    // cri-dockerd's default, which a unit file may spell out.
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let parse = || {
+        let (address, length) = text.split_once('/')?;
+        let most = if address.parse::<IpAddr>().ok()?.is_ipv4() {
+            32
+        } else {
+            128
+        };
+        (length.parse::<u8>().ok()? <= most).then_some(())
+    };
+    parse()
+        .map(|()| text.to_owned())
+        .ok_or_else(|| "expected an address range such as 10.85.0.0/16".into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from([&["dockside"], flags].concat())
+    }
+
+    #[test]
+    fn the_command_line_of_cri_dockerd_is_understood() {
+        let config = parse(&[
+            "--container-runtime-endpoint",
+            "unix:///run/a.sock",
+            "--container-runtime-endpoint=unix:///run/b.sock",
+            "--docker-endpoint=unix:///run/docker.sock",
+            "--cri-dockerd-root-directory=/var/lib/cri-dockerd",
+            "--pod-infra-container-image=registry.k8s.io/pause:3.9",
+            "--image-pull-progress-deadline=2m30s",
+            "--network-plugin=cni",
+            "--cni-bin-dir=/opt/cni/bin,/usr/lib/cni",
+            "--ipv6-dual-stack",
+            "--hairpin-mode=none",
+            "--runtime-request-timeout=0",
+            "--pod-cidr=",
+            "--log-level=warning",
+        ])
+        .unwrap();
+        assert_eq!(config.container_runtime_endpoint.len(), 2);
+        assert_eq!(config.cni_bin_dir.len(), 2);
+        assert_eq!(config.pod_cidrs(), [""; 0]);
+        assert_eq!(config.image_pull_progress_deadline, Duration::from_secs(150));
+        assert_eq!(config.request_timeout(), REQUEST_TIMEOUT);
+        assert!(config.without_effect().is_empty());
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (flags, part) in [
+            (["--docker-endpoint=tcp://10.0.0.1:2375"], "expected unix:///path"),
+            (["--image-pull-progress-deadline=soon"], "expected a duration"),
+            (["--pod-cidr=10.0.0.0"], "expected an address range"),
+            (["--network-plugin=kubenet"], "cni, docker"),
+            (["--no-such-flag"], "--no-such-flag"),
+        ] {
+            let error = parse(&flags).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_without_effect_say_so() {
+        let config = parse(&[
+            "--hairpin-mode=hairpin-veth",
+            "--runtime-cgroups=/x",
+            "--ipv6-dual-stack=false",
+        ])
+        .unwrap();
+        assert_eq!(config.without_effect().len(), 3);
+    }
+}

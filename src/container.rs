@@ -1,0 +1,27 @@
+//! Containers in pods.
+
+mod create;
+mod exec_sync;
+mod remove;
+mod start;
+mod status;
+mod stop;
+mod update;
+
+use std::sync::Arc;
+
+use crate::{engine::Engine, image::Images, locks::Locks, node::Node, store::Store};
+
+/// What the calls about containers share.
+pub struct Containers {
+    /// The Engine.
+    pub engine: Engine,
+    /// What is known of the node.
+    pub store: Arc<Store>,
+    /// One lock for each sandbox.
+    pub locks: Arc<Locks>,
+    /// Tells the digests of images.
+    pub images: Arc<Images>,
+    /// What this host allows.
+    pub node: Arc<Node>,
+}

@@ -1,0 +1,93 @@
+use tracing::{info, warn};
+use translate::{
+    container::{self, ContainerRequest},
+    devices, mounts, required, security,
+};
+
+use super::Containers;
+use crate::{
+    clock,
+    engine::EngineError,
+    error::{Error, Result},
+    host::files,
+};
+
+impl Containers {
+    /// Creates a container in a sandbox and returns its id.
+    pub async fn create(&self, request: cri::CreateContainerRequest) -> Result<String> {
+        // 1. The sandbox, which must not go away meanwhile.
+        let config = required(&request.config, "config")?;
+        let sandbox = self.store.sandbox(&request.pod_sandbox_id).await?;
+        let _lock = self.locks.shared(&sandbox.id).await;
+        // 2. What is asked for, as a plan.
+        let context = config
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.security_context.as_ref());
+        let mut host = self.node.view().await;
+        if let Some(path) = security::localhost_seccomp(context) {
+            host.seccomp_profile = files::seccomp_profile(path).await?;
+        }
+        host.device_links = files::device_links(devices::sources(&config.devices)).await;
+        let image = config.image.as_ref().map_or("", |image| &image.image);
+        let plan = container::plan(
+            ContainerRequest {
+                config,
+                sandbox_config: request.sandbox_config.as_ref(),
+                sandbox_id: &sandbox.id,
+                sandbox: &sandbox.record,
+                image_ref: &self.images.digest_reference(image).await?,
+                created_at: clock::now(),
+            },
+            &*self.engine.facts().await?,
+            &host,
+        )?;
+        for caveat in &plan.caveats {
+            warn!(container = plan.name, "{caveat}");
+        }
+        // 3. What the container expects on the host.
+        files::make_mount_sources(mounts::sources(&config.mounts)).await?;
+        // 4. The container.
+        let created = match self.engine.create_container(&plan.name, plan.body.clone()).await {
+            Err(error) if error.is_conflict() => {
+                self.clear_leftover(&plan.name, error).await?;
+                self.engine.create_container(&plan.name, plan.body).await?
+            }
+            other => other?,
+        };
+        for warning in created.warnings {
+            warn!(
+                id = created.id,
+                container = plan.name,
+                "the docker engine: {warning}"
+            );
+        }
+        self.store.add_container(&created.id, &sandbox.id, plan.record);
+        info!(id = created.id, name = plan.name, "container created");
+        Ok(created.id)
+    }
+
+    /// Removes what a call that was cut short left under this name. One that runs is somebody's.
+    async fn clear_leftover(&self, name: &str, conflict: EngineError) -> Result<()> {
+        let leftover = match self.engine.inspect_container(name).await {
+            // The conflict was about something else, or has just ended.
+            Err(error) if error.is_not_found() => return Err(conflict.into()),
+            other => other?,
+        };
+        if leftover.state.running {
+            return Err(Error::AlreadyExists(format!(
+                "container {name} runs already as {}",
+                leftover.id
+            )));
+        }
+        info!(
+            id = leftover.id,
+            name, "removing a container of the same name that does not run"
+        );
+        self.store.remove_container(&leftover.id);
+        match self.engine.remove_container(&leftover.id).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tracing::warn;
+use translate::Invalid;
+
+use super::Containers;
+use crate::{
+    engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy},
+    error::{Error, Result},
+    host::process,
+};
+
+/// What the reply's two streams may hold together. CRI's limit for a message is 16 MiB, and its other
+/// fields need a little.
+const MAX_OUTPUT: usize = (16 << 20) - 1024;
+
+/// Without output for this long, the command is asked about: a child that it left behind may hold its
+/// streams open.
+const FIRST_QUESTION: Duration = Duration::from_secs(1);
+
+/// The most time between two such questions.
+const LAST_QUESTION: Duration = Duration::from_secs(10);
+
+/// After the command's end, output that comes in pauses shorter than this is still taken.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Everything that has to be done after a timeout is done within this.
+const CLEAN_UP: Duration = Duration::from_secs(20);
+
+impl Containers {
+    /// Runs a command to its end. After `timeout` seconds (0: never) everything it started is killed.
+    /// So it is when the caller goes away, that is when this future is dropped.
+    pub async fn exec_sync(self: Arc<Self>, request: cri::ExecSyncRequest) -> Result<cri::ExecSyncResponse> {
+        if request.cmd.is_empty() {
+            return Err(Invalid::new("cmd", "is missing").into());
+        }
+        let seconds = u64::try_from(request.timeout)
+            .map_err(|_| Invalid::new("timeout", format!("{} is negative", request.timeout)))?;
+        let container = self.store.container(&request.container_id).await?;
+        let spec = ExecSpec {
+            command: request.cmd,
+            stdout: true,
+            stderr: true,
+            ..ExecSpec::default()
+        };
+        let exec = self
+            .engine
+            .create_exec(&container.id, spec)
+            .await
+            .map_err(|error| not_running(error, &container.id))?;
+        let deadline = (seconds > 0).then(|| Instant::now() + Duration::from_secs(seconds));
+
+        let mut guard = KillOnDrop {
+            containers: Arc::clone(&self),
+            exec: Some(exec.clone()),
+        };
+        let run = self.run(&exec);
+        let ended = match deadline {
+            Some(deadline) => timeout_at(deadline, run).await.ok(),
+            None => Some(run.await),
+        };
+        guard.exec = None;
+        match ended {
+            Some(result) => result,
+            None => {
+                self.kill(&exec).await;
+                Err(Error::TimedOut(format!(
+                    "the command did not end within {seconds} s and was killed"
+                )))
+            }
+        }
+    }
+
+    /// The command's output, and its exit code once it has ended.
+    async fn run(&self, exec: &str) -> Result<cri::ExecSyncResponse> {
+        let mut connection = self.engine.start_exec(exec, false).await?;
+        let mut output = Output::default();
+        output.take(&std::mem::take(&mut connection.read))?;
+        let mut question = FIRST_QUESTION;
+        loop {
+            let reading = output.read_until_quiet(&mut connection, question).await?;
+            if matches!(reading, Reading::End) {
+                break;
+            }
+            if !self.engine.inspect_exec(exec).await?.running {
+                // What is left in the pipes, but not what others go on to write.
+                output.read_until_quiet(&mut connection, QUIET).await?;
+                break;
+            }
+            question = (question * 2).min(LAST_QUESTION);
+        }
+        let exit_code = self.exit_code(exec).await?;
+        Ok(cri::ExecSyncResponse {
+            stdout: output.stdout,
+            stderr: output.stderr,
+            exit_code,
+        })
+    }
+
+    /// The Engine may notice the end a moment after the streams' end.
+    async fn exit_code(&self, exec: &str) -> Result<i32> {
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let state = self.engine.inspect_exec(exec).await?;
+            if !state.running {
+                return state.exit_code.ok_or_else(|| {
+                    Error::Internal(
+                        "the docker engine reports no exit code for a command that has ended".into(),
+                    )
+                });
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_QUESTION);
+        }
+    }
+
+    /// Kills a command with everything it started. The Engine has no call for that.
+    async fn kill(&self, exec: &str) {
+        let kill = async {
+            loop {
+                let state = self.engine.inspect_exec(exec).await?;
+                if state.pid != 0 {
+                    process::kill_tree(state.pid)
+                        .await
+                        .map_err(Error::host("kill a command that timed out"))?;
+                    return Ok(());
+                }
+                if !state.running && state.exit_code.is_some() {
+                    return Ok(());
+                }
+                // It is being started.
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        match timeout(CLEAN_UP, kill).await {
+            Ok(Ok(())) => {}
+            Ok(Err::<(), Error>(error)) => warn!(exec, "cannot kill a command that timed out: {error}"),
+            Err(_) => warn!(exec, "cannot kill a command that timed out: it does not end"),
+        }
+    }
+}
+
+/// Kills the command of a call that nobody waits for any more.
+struct KillOnDrop {
+    containers: Arc<Containers>,
+    exec: Option<String>,
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(exec) = self.exec.take() {
+            let containers = Arc::clone(&self.containers);
+            tokio::spawn(async move { containers.kill(&exec).await });
+        }
+    }
+}
+
+/// What the Engine means when a command cannot be prepared.
+fn not_running(error: EngineError, id: &str) -> Error {
+    match error.status() {
+        Some(404) => Error::no_container(id),
+        Some(409) => Error::Precondition(format!("container {id} does not run: {}", error.message())),
+        _ => error.into(),
+    }
+}
+
+enum Reading {
+    End,
+    Quiet,
+}
+
+#[derive(Default)]
+struct Output {
+    decoder: Stdcopy,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Reads until the end, or until nothing has come for `quiet`.
+    async fn read_until_quiet(&mut self, connection: &mut Hijacked, quiet: Duration) -> Result<Reading> {
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            match timeout(quiet, connection.stream.read(&mut buffer)).await {
+                Err(_) => return Ok(Reading::Quiet),
+                Ok(Ok(0)) => return Ok(Reading::End),
+                Ok(Ok(length)) => self.take(&buffer[..length])?,
+                Ok(Err(error)) => return Err(Error::host("read the command's output")(error)),
+            }
+        }
+    }
+
+    /// Takes what was read; beyond the limit it is dropped.
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.decoder.push(bytes);
+        while let Some((stream, piece)) = self.decoder.piece().map_err(Error::Internal)? {
+            let room = MAX_OUTPUT - self.stdout.len() - self.stderr.len();
+            let kept = &piece[..piece.len().min(room)];
+            match stream {
+                StdStream::Stdout => self.stdout.extend_from_slice(kept),
+                StdStream::Stderr | StdStream::System => self.stderr.extend_from_slice(kept),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use super::Containers;
+use crate::error::Result;
+
+/// How long a removal that somebody else began is waited for.
+const OTHER: Duration = Duration::from_secs(30);
+
+impl Containers {
+    /// Removes a container, running or not. One that does not exist is fine. Its log is the kubelet's.
+    pub async fn remove(&self, id: &str) -> Result<()> {
+        let container = match self.store.container(id).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let id = &container.id;
+        let give_up = Instant::now() + OTHER;
+        loop {
+            match self.engine.remove_container(id).await {
+                // "Removal is in progress": done when it is gone.
+                Err(error) if error.is_conflict() && Instant::now() < give_up => {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => break,
+            }
+        }
+        self.store.remove_container(id);
+        info!(id, "container removed");
+        Ok(())
+    }
+}

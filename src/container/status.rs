@@ -1,0 +1,32 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use translate::status;
+
+use super::Containers;
+use crate::error::Result;
+
+impl Containers {
+    /// One container.
+    pub async fn status(&self, id: &str, verbose: bool) -> Result<cri::ContainerStatusResponse> {
+        let (container, inspect) = self.store.inspect_container(id).await?;
+        let mut info = BTreeMap::new();
+        if verbose {
+            let text = json!({
+                "sandboxID": container.sandbox_id,
+                "pid": inspect.state.pid,
+                "name": inspect.name.trim_start_matches('/'),
+                "runtime": inspect.host_config.runtime,
+                "cgroupParent": inspect.host_config.cgroup_parent,
+                "engineLogPath": inspect.log_path,
+                "config": container.record.config,
+            });
+            info.insert("info".to_owned(), text.to_string());
+        }
+        let status = status::container(&inspect, &container.record);
+        Ok(cri::ContainerStatusResponse {
+            status: Some(status),
+            info,
+        })
+    }
+}

@@ -1,0 +1,31 @@
+use bollard::models::ContainerUpdateBody;
+use tracing::{info, warn};
+use translate::resources;
+
+use super::Containers;
+use crate::error::Result;
+
+impl Containers {
+    /// Changes a container's limits, running or not.
+    pub async fn update(&self, request: cri::UpdateContainerResourcesRequest) -> Result<()> {
+        // What it has now decides what is left unsaid: swap follows memory.
+        let (container, inspect) = self.store.inspect_container(&request.container_id).await?;
+        let id = &container.id;
+        let host = self.node.view().await;
+        let update = resources::update(
+            request.linux.as_ref(),
+            &inspect.host_config,
+            &*self.engine.facts().await?,
+            &host,
+        )?;
+        for caveat in &update.caveats {
+            warn!(id, "{caveat}");
+        }
+        if update.body != ContainerUpdateBody::default() {
+            self.engine.update_container(id, update.body).await?;
+        }
+        self.apply(id, &update.after).await;
+        info!(id, "container's limits changed");
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! The RuntimeService: each call is handed on, changes in a task of their own.
+
+use std::{sync::Arc, time::Duration};
+
+use cri::runtime_service_server::RuntimeService;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{detach::Detached, status::caller_timeout};
+use crate::{
+    container::Containers,
+    error::{Error, Result},
+    sandbox::Sandboxes,
+    status::NodeStatus,
+    store::Store,
+};
+
+type Reply<T> = std::result::Result<Response<T>, Status>;
+
+/// How long a pod's network may take where the caller sets no limit: what the kubelet grants.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(240);
+
+/// The RuntimeService.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Sandboxes.
+    pub sandboxes: Arc<Sandboxes>,
+    /// Containers.
+    pub containers: Arc<Containers>,
+    /// Lists.
+    pub store: Arc<Store>,
+    /// The node.
+    pub status: Arc<NodeStatus>,
+    /// Runs changes to their end, whatever becomes of their callers.
+    pub detached: Detached,
+}
+
+impl Runtime {
+    /// Runs a change to its end.
+    async fn change<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        change: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> std::result::Result<T, Status> {
+        self.detached
+            .run(name, async { change.await.map_err(Status::from) })
+            .await
+    }
+}
+
+/// When the caller stops waiting.
+fn deadline(metadata: &MetadataMap) -> Instant {
+    Instant::now() + caller_timeout(metadata).unwrap_or(NETWORK_PATIENCE)
+}
+
+#[tonic::async_trait]
+impl RuntimeService for Runtime {
+    async fn version(&self, _: Request<cri::VersionRequest>) -> Reply<cri::VersionResponse> {
+        Ok(Response::new(self.status.version().await?))
+    }
+
+    async fn status(&self, request: Request<cri::StatusRequest>) -> Reply<cri::StatusResponse> {
+        Ok(Response::new(
+            self.status.status(request.into_inner().verbose).await,
+        ))
+    }
+
+    async fn runtime_config(
+        &self,
+        _: Request<cri::RuntimeConfigRequest>,
+    ) -> Reply<cri::RuntimeConfigResponse> {
+        Ok(Response::new(self.status.runtime_config().await?))
+    }
+
+    async fn update_runtime_config(
+        &self,
+        request: Request<cri::UpdateRuntimeConfigRequest>,
+    ) -> Reply<cri::UpdateRuntimeConfigResponse> {
+        self.status.update(&request.into_inner())?;
+        Ok(Response::new(cri::UpdateRuntimeConfigResponse {}))
+    }
+
+    async fn run_pod_sandbox(
+        &self,
+        request: Request<cri::RunPodSandboxRequest>,
+    ) -> Reply<cri::RunPodSandboxResponse> {
+        let deadline = deadline(request.metadata());
+        let sandboxes = Arc::clone(&self.sandboxes);
+        let request = request.into_inner();
+        let id = self
+            .change(
+                "RunPodSandbox",
+                async move { sandboxes.run(request, deadline).await },
+            )
+            .await?;
+        Ok(Response::new(cri::RunPodSandboxResponse { pod_sandbox_id: id }))
+    }
+
+    async fn stop_pod_sandbox(
+        &self,
+        request: Request<cri::StopPodSandboxRequest>,
+    ) -> Reply<cri::StopPodSandboxResponse> {
+        let deadline = deadline(request.metadata());
+        let sandboxes = Arc::clone(&self.sandboxes);
+        let id = given(request.into_inner().pod_sandbox_id, "pod_sandbox_id")?;
+        self.change(
+            "StopPodSandbox",
+            async move { sandboxes.stop(&id, deadline).await },
+        )
+        .await?;
+        Ok(Response::new(cri::StopPodSandboxResponse {}))
+    }
+
+    async fn remove_pod_sandbox(
+        &self,
+        request: Request<cri::RemovePodSandboxRequest>,
+    ) -> Reply<cri::RemovePodSandboxResponse> {
+        let deadline = deadline(request.metadata());
+        let sandboxes = Arc::clone(&self.sandboxes);
+        let id = given(request.into_inner().pod_sandbox_id, "pod_sandbox_id")?;
+        self.change("RemovePodSandbox", async move {
+            sandboxes.remove(&id, deadline).await
+        })
+        .await?;
+        Ok(Response::new(cri::RemovePodSandboxResponse {}))
+    }
+
+    async fn pod_sandbox_status(
+        &self,
+        request: Request<cri::PodSandboxStatusRequest>,
+    ) -> Reply<cri::PodSandboxStatusResponse> {
+        let request = request.into_inner();
+        let id = given(request.pod_sandbox_id, "pod_sandbox_id")?;
+        Ok(Response::new(self.sandboxes.status(&id, request.verbose).await?))
+    }
+
+    async fn list_pod_sandbox(
+        &self,
+        request: Request<cri::ListPodSandboxRequest>,
+    ) -> Reply<cri::ListPodSandboxResponse> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        Ok(Response::new(cri::ListPodSandboxResponse {
+            items: self.store.list_sandboxes(&filter).await?,
+        }))
+    }
+
+    async fn create_container(
+        &self,
+        request: Request<cri::CreateContainerRequest>,
+    ) -> Reply<cri::CreateContainerResponse> {
+        let containers = Arc::clone(&self.containers);
+        let mut request = request.into_inner();
+        request.pod_sandbox_id = given(request.pod_sandbox_id, "pod_sandbox_id")?;
+        let id = self
+            .change("CreateContainer", async move { containers.create(request).await })
+            .await?;
+        Ok(Response::new(cri::CreateContainerResponse { container_id: id }))
+    }
+
+    async fn start_container(
+        &self,
+        request: Request<cri::StartContainerRequest>,
+    ) -> Reply<cri::StartContainerResponse> {
+        let containers = Arc::clone(&self.containers);
+        let id = given(request.into_inner().container_id, "container_id")?;
+        self.change("StartContainer", async move { containers.start(&id).await })
+            .await?;
+        Ok(Response::new(cri::StartContainerResponse {}))
+    }
+
+    async fn stop_container(
+        &self,
+        request: Request<cri::StopContainerRequest>,
+    ) -> Reply<cri::StopContainerResponse> {
+        let containers = Arc::clone(&self.containers);
+        let request = request.into_inner();
+        let id = given(request.container_id, "container_id")?;
+        self.change("StopContainer", async move {
+            containers.stop(&id, request.timeout).await
+        })
+        .await?;
+        Ok(Response::new(cri::StopContainerResponse {}))
+    }
+
+    async fn remove_container(
+        &self,
+        request: Request<cri::RemoveContainerRequest>,
+    ) -> Reply<cri::RemoveContainerResponse> {
+        let containers = Arc::clone(&self.containers);
+        let id = given(request.into_inner().container_id, "container_id")?;
+        self.change("RemoveContainer", async move { containers.remove(&id).await })
+            .await?;
+        Ok(Response::new(cri::RemoveContainerResponse {}))
+    }
+
+    async fn list_containers(
+        &self,
+        request: Request<cri::ListContainersRequest>,
+    ) -> Reply<cri::ListContainersResponse> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        Ok(Response::new(cri::ListContainersResponse {
+            containers: self.store.list_containers(&filter).await?,
+        }))
+    }
+
+    async fn container_status(
+        &self,
+        request: Request<cri::ContainerStatusRequest>,
+    ) -> Reply<cri::ContainerStatusResponse> {
+        let request = request.into_inner();
+        let id = given(request.container_id, "container_id")?;
+        Ok(Response::new(self.containers.status(&id, request.verbose).await?))
+    }
+
+    async fn update_container_resources(
+        &self,
+        request: Request<cri::UpdateContainerResourcesRequest>,
+    ) -> Reply<cri::UpdateContainerResourcesResponse> {
+        let containers = Arc::clone(&self.containers);
+        let mut request = request.into_inner();
+        request.container_id = given(request.container_id, "container_id")?;
+        self.change("UpdateContainerResources", async move {
+            containers.update(request).await
+        })
+        .await?;
+        Ok(Response::new(cri::UpdateContainerResourcesResponse {}))
+    }
+
+    /// Not detached: a command whose caller is gone is killed.
+    async fn exec_sync(&self, request: Request<cri::ExecSyncRequest>) -> Reply<cri::ExecSyncResponse> {
+        let mut request = request.into_inner();
+        request.container_id = given(request.container_id, "container_id")?;
+        Ok(Response::new(
+            Arc::clone(&self.containers).exec_sync(request).await?,
+        ))
+    }
+}
+
+/// An id that must be there.
+fn given(id: String, field: &str) -> Result<String> {
+    if id.is_empty() {
+        Err(Error::Invalid(translate::Invalid::new(field, "is missing")))
+    } else {
+        Ok(id)
+    }
+}

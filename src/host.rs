@@ -1,0 +1,6 @@
+//! This node outside the Engine: files, processes, cgroups.
+
+pub mod cgroup;
+pub mod files;
+pub mod oom;
+pub mod process;

@@ -1,0 +1,112 @@
+//! Files of this node that a pod's configuration names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+};
+
+use tokio::fs;
+
+use crate::error::{Error, Result};
+
+/// The kernel's list of loaded AppArmor profiles.
+const APPARMOR_PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
+
+/// Whether AppArmor is on: `Y` or `N`.
+const APPARMOR_ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
+
+/// A seccomp profile is larger than this by mistake only.
+const MAX_PROFILE: u64 = 1 << 20;
+
+/// Reads a seccomp profile; one that is not there is an error about the request, `None` here.
+pub async fn seccomp_profile(path: &str) -> Result<Option<String>> {
+    let read = async {
+        let length = fs::metadata(path).await?.len();
+        if length > MAX_PROFILE {
+            return Err(io::Error::other(format!(
+                "has {length} bytes, at most {MAX_PROFILE} are read"
+            )));
+        }
+        fs::read_to_string(path).await
+    };
+    match read.await {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::host(format!("read the seccomp profile {path}"))(error)),
+    }
+}
+
+/// The loaded AppArmor profiles; `None` where AppArmor is off.
+pub async fn apparmor_profiles() -> Option<BTreeSet<String>> {
+    let enabled = fs::read_to_string(APPARMOR_ENABLED).await.ok()?;
+    if !enabled.starts_with('Y') {
+        return None;
+    }
+    // Each line is a name and its mode, as in `docker-default (enforce)`.
+    let text = fs::read_to_string(APPARMOR_PROFILES).await.unwrap_or_default();
+    Some(
+        text.lines()
+            .filter_map(|line| line.rsplit_once(" ("))
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+    )
+}
+
+/// The real paths of those of `devices` that are symbolic links: the Engine does not follow them.
+pub async fn device_links(devices: impl Iterator<Item = &str>) -> BTreeMap<String, String> {
+    let mut links = BTreeMap::new();
+    for device in devices {
+        let is_link = fs::symlink_metadata(device)
+            .await
+            .is_ok_and(|data| data.file_type().is_symlink());
+        if is_link && let Ok(real) = fs::canonicalize(device).await {
+            links.insert(device.to_owned(), real.to_string_lossy().into_owned());
+        }
+    }
+    links
+}
+
+/// Makes the directories that are to be mounted and are not there, as containerd does.
+pub async fn make_mount_sources(paths: impl Iterator<Item = &str>) -> Result<()> {
+    for path in paths {
+        match fs::metadata(path).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path)
+                    .await
+                    .map_err(Error::host(format!("make the directory {path} to mount")))?;
+            }
+            Err(error) => {
+                return Err(Error::host(format!("look at {path}, which is to be mounted"))(
+                    error,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory and its parents.
+pub async fn make_directory(path: &str) -> Result<()> {
+    fs::create_dir_all(path)
+        .await
+        .map_err(Error::host(format!("make the directory {path}")))
+}
+
+/// Writes a pod's `resolv.conf` over the one the Engine made; `None` copies the host's.
+///
+/// Written in place: the containers of the pod have this very file mounted.
+pub async fn write_resolv_conf(path: &str, text: Option<&str>) -> Result<()> {
+    const HOST: &str = "/etc/resolv.conf";
+    let text = match text {
+        Some(text) => text.to_owned(),
+        None if Path::new(HOST).exists() => fs::read_to_string(HOST)
+            .await
+            .map_err(Error::host(format!("read {HOST}")))?,
+        None => return Ok(()),
+    };
+    fs::write(path, text)
+        .await
+        .map_err(Error::host(format!("write the pod's resolv.conf at {path}")))
+}

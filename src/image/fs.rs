@@ -1,0 +1,161 @@
+//! How much room images take: read from the filesystem, never by the Engine's `system df`, which
+//! walks every layer.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use translate::facts::EngineFacts;
+
+use super::Images;
+use crate::{
+    clock,
+    error::{Error, Result},
+};
+
+/// How long a sum of sizes is good for: what the kubelet does with it takes minutes.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Where a containerd of its own, not the Engine's, keeps its data.
+const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+
+/// The last sum, and when it was made.
+#[derive(Default)]
+pub(super) struct Usage {
+    last: Mutex<Option<(Instant, u64)>>,
+}
+
+/// What a filesystem holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FsUsage {
+    /// The store's directory.
+    pub directory: PathBuf,
+    /// Bytes that images take.
+    pub bytes: u64,
+    /// Inodes in use on the filesystem.
+    pub inodes: u64,
+}
+
+impl Images {
+    /// The filesystem that holds images and containers.
+    pub async fn fs_info(&self) -> Result<cri::ImageFsInfoResponse> {
+        let facts = match self.engine.last_facts().await {
+            // The filesystem is there whether the Engine is or not.
+            Some(facts) => facts,
+            None => self.engine.facts().await?,
+        };
+        let usage = self.fs_usage(&facts).await?;
+        let filesystem = cri::FilesystemUsage {
+            timestamp: clock::now(),
+            fs_id: Some(cri::FilesystemIdentifier {
+                mountpoint: usage.directory.to_string_lossy().into_owned(),
+            }),
+            used_bytes: Some(cri::UInt64Value { value: usage.bytes }),
+            inodes_used: Some(cri::UInt64Value { value: usage.inodes }),
+        };
+        Ok(cri::ImageFsInfoResponse {
+            image_filesystems: vec![filesystem.clone()],
+            container_filesystems: vec![filesystem],
+        })
+    }
+
+    async fn fs_usage(&self, facts: &EngineFacts) -> Result<FsUsage> {
+        let directory = store_directory(facts);
+        let last = *self.usage.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match last {
+            Some((when, bytes)) if when.elapsed() < FRESH => bytes,
+            _ => {
+                let bytes = self.used_bytes(facts).await?;
+                *self.usage.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((Instant::now(), bytes));
+                bytes
+            }
+        };
+        let stat = rustix::fs::statvfs(&directory).map_err(|error| {
+            Error::host(format!("look at the filesystem of {}", directory.display()))(error.into())
+        })?;
+        Ok(FsUsage {
+            directory,
+            bytes,
+            inodes: stat.f_files.saturating_sub(stat.f_ffree),
+        })
+    }
+
+    /// The layers' sizes where the Engine notes them in files; else the images' sizes, in which layers that
+    /// several share count several times.
+    async fn used_bytes(&self, facts: &EngineFacts) -> Result<u64> {
+        if !facts.containerd_store {
+            let layers = PathBuf::from(&facts.root_dir)
+                .join("image")
+                .join(&facts.storage_driver)
+                .join("layerdb/sha256");
+            let summed = tokio::task::spawn_blocking(move || layer_sizes(&layers)).await;
+            if let Ok(Ok(bytes)) = summed {
+                return Ok(bytes);
+            }
+        }
+        let images = self.engine.list_images().await?;
+        Ok(images
+            .iter()
+            .map(|image| u64::try_from(image.size).unwrap_or_default())
+            .sum())
+    }
+}
+
+/// Where layers are kept.
+fn store_directory(facts: &EngineFacts) -> PathBuf {
+    if facts.containerd_store {
+        let own = PathBuf::from(&facts.root_dir).join("containerd/daemon");
+        // An Engine that starts a containerd of its own keeps that one's data below its own.
+        let shared = [
+            "/run/containerd/containerd.sock",
+            "/var/run/containerd/containerd.sock",
+        ];
+        let managed = !shared.contains(&facts.containerd_address.as_str());
+        for candidate in [own, CONTAINERD_ROOT.into()]
+            .into_iter()
+            .skip(usize::from(!managed))
+        {
+            if candidate.is_dir() {
+                return candidate;
+            }
+        }
+    }
+    PathBuf::from(&facts.root_dir)
+}
+
+/// Sums the `size` files of the Engine's layer database: one for each layer, however many share it.
+fn layer_sizes(directory: &Path) -> io::Result<u64> {
+    let mut sum = 0u64;
+    for entry in std::fs::read_dir(directory)? {
+        // A layer that is being removed has no file any more.
+        let Ok(text) = std::fs::read_to_string(entry?.path().join("size")) else {
+            continue;
+        };
+        sum = sum.saturating_add(text.trim().parse().unwrap_or(0));
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_summed_once_each() {
+        let root = std::env::temp_dir().join(format!("dockside-layers-{}", std::process::id()));
+        for (name, size) in [("a", "100\n"), ("b", "23"), ("c", "garbage")] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+            std::fs::write(root.join(name).join("size"), size).unwrap();
+        }
+        std::fs::create_dir_all(root.join("being-removed")).unwrap();
+        let sum = layer_sizes(&root).unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(sum, 123);
+    }
+}

@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use tokio::time::{Instant, timeout};
+use tracing::info;
+use translate::{
+    Invalid,
+    image::{
+        self, ImageReference, PullDecoder, PullFailure, PullProgress, RegistryAuth, WaitingFor, classify,
+    },
+    required,
+};
+
+use super::Images;
+use crate::{
+    engine::{EngineError, PullStream},
+    error::{Error, Result},
+};
+
+/// How often a silent pull is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl Images {
+    /// Pulls an image and returns its id. A caller that goes away ends the pull.
+    pub async fn pull(&self, request: &cri::PullImageRequest) -> Result<String> {
+        let name = &required(&request.image, "image")?.image;
+        if name.is_empty() {
+            return Err(Invalid::new("image.image", "is missing").into());
+        }
+        let reference = ImageReference::parse(name)?;
+        let auth = image::registry_auth(request.auth.as_ref(), &reference)?;
+        self.fetch(name, &reference, auth.as_ref()).await
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        name: &str,
+        reference: &ImageReference,
+        auth: Option<&RegistryAuth>,
+    ) -> Result<String> {
+        let began = Instant::now();
+        let target = reference.pull_target();
+        let credentials = auth
+            .map(|auth| HeaderValue::from_str(&auth.header()))
+            .transpose()
+            .map_err(|_| Invalid::new("auth", "cannot be sent to the docker engine"))?;
+        let pull = async {
+            let stream = self
+                .engine
+                .pull_image(&target.from_image, &target.tag, credentials)
+                .await?;
+            self.follow(name, stream).await
+        };
+        pull.await.map_err(|error| explain(name, error))?;
+        let found = self.engine.inspect_image(&reference.inspect_name()).await?;
+        let image =
+            found.ok_or_else(|| Error::Internal(format!("image {name} is not there after its pull")))?;
+        self.learn(&image);
+        info!(image = name, id = image.id, took = ?began.elapsed(), "image pulled");
+        Ok(image.id)
+    }
+
+    /// Reads a pull's messages to their end.
+    async fn follow(&self, name: &str, mut stream: PullStream) -> Result<()> {
+        let began = Instant::now();
+        let (mut decoder, mut progress, mut messages) = (PullDecoder::new(), PullProgress::new(), Vec::new());
+        loop {
+            match timeout(LOOK, stream.next()).await {
+                Ok(Ok(Some(bytes))) => {
+                    decoder
+                        .push(&bytes, &mut messages)
+                        .map_err(|error| garbled(name, &error.to_string()))?;
+                    for message in messages.drain(..) {
+                        progress.observe(&message, began.elapsed());
+                    }
+                }
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => {}
+            }
+            let idle = progress.idle(began.elapsed());
+            // Other pulls and the disk take their time; only a registry is given up.
+            if !self.stall.is_zero() && idle > self.stall && progress.waiting_for() == WaitingFor::Registry {
+                let text = format!("no progress for {} s, giving up", idle.as_secs());
+                return Err(failed(name, PullFailure::RegistryUnavailable, &text));
+            }
+        }
+        decoder
+            .finish()
+            .map_err(|error| garbled(name, &error.to_string()))?;
+        progress
+            .outcome()
+            .map_err(|text| failed(name, classify(text), text))
+    }
+}
+
+/// The Engine's refusal of a pull, in the words that the kubelet looks for.
+fn explain(name: &str, error: Error) -> Error {
+    match error {
+        Error::Engine(EngineError::Refused { message, .. }) => failed(name, classify(&message), &message),
+        other => other,
+    }
+}
+
+fn failed(name: &str, class: PullFailure, text: &str) -> Error {
+    Error::Pull {
+        class,
+        message: class.message(name, text),
+    }
+}
+
+fn garbled(name: &str, why: &str) -> Error {
+    Error::Internal(format!(
+        "pull image {name}: cannot read the docker engine's progress: {why}"
+    ))
+}

@@ -1,0 +1,35 @@
+use tracing::info;
+use translate::image;
+
+use super::{Images, status};
+use crate::error::{Error, Result};
+
+impl Images {
+    /// Removes an image with all its names. One that does not exist is fine.
+    pub async fn remove(&self, spec: &Option<cri::ImageSpec>) -> Result<()> {
+        let query = status::query(spec)?;
+        let Some(found) = self.engine.inspect_image(&query.engine_name()).await? else {
+            return Ok(());
+        };
+        // Five callers at once are to see the same: an image that is gone when their call returns.
+        let _lock = self.locks.exclusive(&found.id).await;
+        let Some(found) = self.engine.inspect_image(&found.id).await? else {
+            return Ok(());
+        };
+        for name in image::removal(&found) {
+            match self.engine.remove_image(&name).await {
+                Err(error) if error.is_conflict() => {
+                    return Err(Error::Precondition(format!(
+                        "image {} is in use: {}",
+                        found.id,
+                        error.message()
+                    )));
+                }
+                other => other?,
+            }
+        }
+        self.learnt().remove(&found.id);
+        info!(id = found.id, names = ?found.repo_tags, "image removed");
+        Ok(())
+    }
+}

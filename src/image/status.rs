@@ -1,0 +1,33 @@
+use translate::{Invalid, image, image::ImageQuery, required};
+
+use super::Images;
+use crate::error::Result;
+
+impl Images {
+    /// One image; an answer without one if there is none.
+    pub async fn status(&self, request: &cri::ImageStatusRequest) -> Result<cri::ImageStatusResponse> {
+        let query = query(&request.image)?;
+        let Some(inspect) = self.engine.inspect_image(&query.engine_name()).await? else {
+            return Ok(cri::ImageStatusResponse::default());
+        };
+        self.learn(&inspect);
+        let info = if request.verbose {
+            image::verbose_info(&inspect)
+        } else {
+            Default::default()
+        };
+        Ok(cri::ImageStatusResponse {
+            image: Some(image::image_from_inspect(&inspect, &self.pinned)),
+            info,
+        })
+    }
+}
+
+/// What a request's image means.
+pub(super) fn query(spec: &Option<cri::ImageSpec>) -> std::result::Result<ImageQuery, Invalid> {
+    let spec = required(spec, "image")?;
+    if spec.image.is_empty() {
+        return Err(Invalid::new("image.image", "is missing"));
+    }
+    ImageQuery::parse(&spec.image)
+}

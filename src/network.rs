@@ -1,0 +1,122 @@
+//! Connects pods: by CNI plugins, or by a bridge network of the Engine's.
+
+mod cni;
+mod docker;
+
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+use translate::{
+    Invalid, answer::ContainerInspect, labels::SandboxRecord, namespaces::NetworkPlugin as Plan,
+};
+
+use crate::{
+    config::{Config, NetworkPlugin},
+    engine::Engine,
+    error::Result,
+};
+use cni::CniNetwork;
+use docker::DockerNetwork;
+
+/// What connects this node's pods.
+pub enum Network {
+    /// CNI plugins.
+    Cni(CniNetwork),
+    /// A bridge of the Engine's.
+    Docker(DockerNetwork),
+}
+
+impl Network {
+    /// The network that the options ask for. Must be called inside a tokio runtime.
+    pub fn new(config: &Config) -> std::result::Result<Self, Invalid> {
+        Ok(match config.network_plugin {
+            NetworkPlugin::Cni => Self::Cni(CniNetwork::new(config)?),
+            NetworkPlugin::Docker => Self::Docker(DockerNetwork {
+                subnets: config.pod_cidrs(),
+                mtu: config.network_plugin_mtu,
+            }),
+        })
+    }
+
+    /// What a pause container is created with.
+    pub fn plugin(&self) -> Plan<'_> {
+        match self {
+            Self::Cni(_) => Plan::Cni,
+            Self::Docker(_) => Plan::Named(docker::NAME),
+        }
+    }
+
+    /// Makes the Engine's network, where that is used. Returns whether it is.
+    pub async fn ensure(&self, engine: &Engine) -> Result<bool> {
+        match self {
+            Self::Cni(_) => Ok(false),
+            Self::Docker(network) => network.ensure(engine).await.map(|()| true),
+        }
+    }
+
+    /// Gives a started sandbox its network. What fails half way is undone.
+    pub async fn connect(
+        &self,
+        id: &str,
+        record: &SandboxRecord,
+        inspect: &ContainerInspect,
+        deadline: Instant,
+    ) -> Result<()> {
+        match self {
+            Self::Cni(network) => network.connect(id, record, inspect.state.pid, deadline).await,
+            // The Engine did, at the start.
+            Self::Docker(_) => Ok(()),
+        }
+    }
+
+    /// Takes a sandbox's network down. One that has none, or no more, is fine.
+    pub async fn disconnect(&self, id: &str, deadline: Instant) -> Result<()> {
+        match self {
+            Self::Cni(network) => network.disconnect(id, deadline).await,
+            // The Engine does, when the pause container stops.
+            Self::Docker(_) => Ok(()),
+        }
+    }
+
+    /// A sandbox's addresses, the primary one first; none if it has no network.
+    pub async fn addresses(&self, inspect: &ContainerInspect) -> Result<Vec<IpAddr>> {
+        match self {
+            Self::Cni(network) => network.addresses(&inspect.id).await,
+            Self::Docker(_) => Ok(DockerNetwork::addresses(inspect)),
+        }
+    }
+
+    /// The sandboxes, alive or not, whose network would have to be taken down.
+    pub async fn connected(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Cni(network) => network.connected().await,
+            Self::Docker(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Why pods cannot be connected, if so. `engine` is why the Engine cannot do anything.
+    pub async fn status(&self, engine: Option<&String>) -> std::result::Result<(), String> {
+        match self {
+            Self::Cni(network) => network.status().await,
+            Self::Docker(_) => engine.map_or(Ok(()), |why| Err(why.clone())),
+        }
+    }
+
+    /// Takes the node's pod address ranges: one, or one per family with a comma between.
+    pub fn set_pod_cidr(&self, cidr: &str) -> Result<()> {
+        match self {
+            Self::Cni(network) => network.set_pod_cidr(cidr),
+            // The bridge's range is chosen when it is made.
+            Self::Docker(_) => Ok(()),
+        }
+    }
+
+    /// What `crictl info` shows, as JSON.
+    pub fn describe(&self) -> String {
+        let plugin = match self {
+            Self::Cni(_) => "cni",
+            Self::Docker(_) => "docker",
+        };
+        serde_json::json!({ "plugin": plugin }).to_string()
+    }
+}

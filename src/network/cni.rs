@@ -1,0 +1,184 @@
+//! Pods in a CNI network, their namespaces pinned as long as the network is up.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::time::Instant;
+use translate::{
+    ContainerId, Invalid,
+    cni::{
+        bandwidth::Bandwidth,
+        capabilities::{Capabilities, Dns, PortMapping},
+    },
+    labels::SandboxRecord,
+};
+
+use crate::{
+    cni::{
+        Cni, CniConfig, PodNetwork,
+        netns::{NetnsError, Pins},
+    },
+    config::Config,
+    error::{Error, Result},
+};
+
+/// Where `ip netns` and other runtimes keep theirs.
+const PINS: &str = "/run/netns";
+
+/// In front of the sandbox's id in a pin's name.
+const PREFIX: &str = "dockside-";
+
+/// Pods in a CNI network.
+pub struct CniNetwork {
+    cni: Arc<Cni>,
+    pins: Pins,
+    /// Addresses by sandbox: asked for at every status, and never changed.
+    addresses: Mutex<HashMap<String, Vec<IpAddr>>>,
+}
+
+impl CniNetwork {
+    pub(super) fn new(config: &Config) -> std::result::Result<Self, Invalid> {
+        let cni = Cni::new(CniConfig {
+            conf_dir: config.cni_conf_dir.clone(),
+            bin_dirs: config.cni_bin_dir.clone(),
+            cache_dir: config.cni_cache_dir.clone(),
+            ..CniConfig::default()
+        });
+        cni.set_pod_cidrs(&config.pod_cidrs().join(","))
+            .map_err(|error| Invalid::new("--pod-cidr", error.why))?;
+        Ok(Self {
+            cni,
+            pins: Pins::new(PINS),
+            addresses: Mutex::default(),
+        })
+    }
+
+    pub(super) async fn connect(
+        &self,
+        id: &str,
+        record: &SandboxRecord,
+        pid: i32,
+        deadline: Instant,
+    ) -> Result<()> {
+        let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
+        let pid =
+            pid.ok_or_else(|| Error::Precondition(format!("the pause process of sandbox {id} has ended")))?;
+        let netns = self.pinned(id, move |pins, name| pins.pin(pid, &name)).await?;
+        let pod = describe(id, record, &netns)?;
+        let added = match self.cni.add(&pod, deadline).await {
+            Ok(added) => added,
+            Err(error) => {
+                self.pinned(id, |pins, name| pins.unpin(&name)).await?;
+                return Err(error.into());
+            }
+        };
+        self.known().insert(id.to_owned(), added.addresses);
+        Ok(())
+    }
+
+    pub(super) async fn disconnect(&self, id: &str, deadline: Instant) -> Result<()> {
+        let path = self.pins.path(&pin(id)).map_err(failed)?;
+        let netns = if path.exists() { path } else { Default::default() };
+        self.cni
+            .del(
+                &PodNetwork {
+                    sandbox_id: id.into(),
+                    netns,
+                    ..PodNetwork::default()
+                },
+                deadline,
+            )
+            .await?;
+        self.known().remove(id);
+        self.pinned(id, |pins, name| pins.unpin(&name)).await
+    }
+
+    pub(super) async fn addresses(&self, id: &str) -> Result<Vec<IpAddr>> {
+        if let Some(addresses) = self.known().get(id) {
+            return Ok(addresses.clone());
+        }
+        let addresses = self.cni.addresses(id)?.unwrap_or_default();
+        if !addresses.is_empty() {
+            self.known().insert(id.to_owned(), addresses.clone());
+        }
+        Ok(addresses)
+    }
+
+    pub(super) async fn connected(&self) -> Result<Vec<String>> {
+        let pins = self.pins.clone();
+        let names = blocking(move || pins.list()).await?;
+        let id =
+            |name: &String| ContainerId::parse(name.strip_prefix(PREFIX)?).map(|id| id.as_str().to_owned());
+        Ok(names.iter().filter_map(id).collect())
+    }
+
+    pub(super) async fn status(&self) -> std::result::Result<(), String> {
+        self.cni.status().await.map_err(|error| error.to_string())
+    }
+
+    pub(super) fn set_pod_cidr(&self, cidr: &str) -> Result<()> {
+        if cidr.is_empty() {
+            return Ok(());
+        }
+        Ok(self.cni.set_pod_cidrs(cidr)?)
+    }
+
+    async fn pinned<T: Send + 'static>(
+        &self,
+        id: &str,
+        work: impl FnOnce(&Pins, String) -> std::result::Result<T, NetnsError> + Send + 'static,
+    ) -> Result<T> {
+        let (pins, name) = (self.pins.clone(), pin(id));
+        blocking(move || work(&pins, name)).await
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<IpAddr>>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pin(id: &str) -> String {
+    format!("{PREFIX}{id}")
+}
+
+fn failed(error: NetnsError) -> Error {
+    Error::Internal(error.to_string())
+}
+
+/// Runs system calls that may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, NetnsError> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(failed),
+        Err(error) => Err(Error::Internal(format!("work on network namespaces: {error}"))),
+    }
+}
+
+/// The pod in the words that plugins know.
+fn describe(id: &str, record: &SandboxRecord, netns: &Path) -> std::result::Result<PodNetwork, Invalid> {
+    let config = &record.config;
+    let metadata = config.metadata.clone().unwrap_or_default();
+    let dns = config.dns_config.as_ref().map(|dns| Dns {
+        servers: dns.servers.clone(),
+        searches: dns.searches.clone(),
+        options: dns.options.clone(),
+    });
+    Ok(PodNetwork {
+        sandbox_id: id.into(),
+        namespace: metadata.namespace,
+        name: metadata.name,
+        uid: metadata.uid,
+        netns: netns.into(),
+        capabilities: Capabilities {
+            port_mappings: PortMapping::from_cri(&config.port_mappings)?,
+            bandwidth: Bandwidth::from_annotations(|key| config.annotations.get(key).map(String::as_str))?,
+            dns: dns.unwrap_or_default(),
+            ..Capabilities::default()
+        },
+    })
+}

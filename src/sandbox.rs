@@ -1,0 +1,27 @@
+//! Pod sandboxes: a pause container that holds the namespaces, and the pod's network.
+
+mod remove;
+mod run;
+mod status;
+mod stop;
+mod sweep;
+
+use std::sync::Arc;
+
+use crate::{engine::Engine, image::Images, locks::Locks, network::Network, node::Node, store::Store};
+
+/// What the calls about sandboxes share.
+pub struct Sandboxes {
+    /// The Engine.
+    pub engine: Engine,
+    /// What is known of the node.
+    pub store: Arc<Store>,
+    /// One lock for each sandbox, by id, and for each that is being made, by name.
+    pub locks: Arc<Locks>,
+    /// Connects pods.
+    pub network: Arc<Network>,
+    /// Pulls the pause image.
+    pub images: Arc<Images>,
+    /// What this host allows.
+    pub node: Arc<Node>,
+}

@@ -1,0 +1,38 @@
+use std::{collections::HashSet, time::Duration};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Sandboxes;
+use crate::error::Result;
+
+/// The time that tidying up one lost pod's network may take.
+const EACH: Duration = Duration::from_secs(30);
+
+impl Sandboxes {
+    /// Takes down the networks of sandboxes that are gone: removed by hand, or by a restart of the node,
+    /// while dockside was away.
+    pub async fn sweep(&self) -> Result<()> {
+        let alive: HashSet<String> = self
+            .store
+            .list_sandboxes(&cri::PodSandboxFilter::default())
+            .await?
+            .into_iter()
+            .map(|s| s.id)
+            .collect();
+        for id in self.network.connected().await? {
+            if alive.contains(&id) {
+                continue;
+            }
+            let _lock = self.locks.exclusive(&id).await;
+            match self.network.disconnect(&id, Instant::now() + EACH).await {
+                Ok(()) => info!(id, "took down the network of a sandbox that is gone"),
+                Err(error) => warn!(
+                    id,
+                    "cannot take down the network of a sandbox that is gone: {error}"
+                ),
+            }
+        }
+        Ok(())
+    }
+}

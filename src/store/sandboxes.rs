@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use translate::{
+    ContainerId,
+    answer::{ContainerEntry, ContainerInspect},
+    filter,
+    labels::{self, SandboxRecord},
+    status,
+};
+
+use super::{Sandbox, Store};
+use crate::error::{Error, Result};
+
+impl Store {
+    /// The sandboxes that `wanted` lets pass.
+    pub async fn list_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<cri::PodSandbox>> {
+        let only = [format!("{}={}", labels::TYPE, labels::TYPE_SANDBOX)];
+        let id = (!wanted.id.is_empty()).then_some(wanted.id.as_str());
+        let entries = self.engine.list_containers(&only, id).await?;
+        let items: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| Some((entry, self.sandbox_of(entry)?)))
+            .map(|(entry, sandbox)| status::sandbox_item(entry, &sandbox.record))
+            .filter(|item| filter::sandbox(item, wanted))
+            .collect();
+        if id.is_none() {
+            let alive = |id: &String| entries.iter().any(|entry| entry.id == *id);
+            self.known().sandboxes.retain(|id, _| alive(id));
+        }
+        Ok(items)
+    }
+
+    /// The lasting part of a sandbox.
+    pub async fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
+        if let Some(sandbox) = self.known().sandboxes.get(id) {
+            return Ok(Arc::clone(sandbox));
+        }
+        self.inspect_sandbox(id).await.map(|(sandbox, _)| sandbox)
+    }
+
+    /// A sandbox as the Engine has it now.
+    pub async fn inspect_sandbox(&self, id: &str) -> Result<(Arc<Sandbox>, ContainerInspect)> {
+        let id = ContainerId::parse(id).ok_or_else(|| Error::no_sandbox(id))?;
+        let inspect = match self.engine.inspect_container(id.as_str()).await {
+            Err(error) if error.is_not_found() => return Err(Error::no_sandbox(id.as_str())),
+            other => other?,
+        };
+        let sandbox = self
+            .learn_sandbox(&inspect.id, &inspect.name, &inspect.config.labels)
+            .ok_or_else(|| Error::no_sandbox(id.as_str()))?;
+        Ok((sandbox, inspect))
+    }
+
+    /// Notes a sandbox that was just created.
+    pub fn add_sandbox(&self, id: &str, record: SandboxRecord) -> Arc<Sandbox> {
+        let sandbox = Arc::new(Sandbox {
+            id: id.into(),
+            record,
+        });
+        self.known().sandboxes.insert(id.into(), Arc::clone(&sandbox));
+        sandbox
+    }
+
+    /// Forgets a sandbox that was removed.
+    pub fn remove_sandbox(&self, id: &str) {
+        self.known().sandboxes.remove(id);
+    }
+
+    fn sandbox_of(&self, entry: &ContainerEntry) -> Option<Arc<Sandbox>> {
+        self.learn_sandbox(
+            &entry.id,
+            entry.names.first().map_or("", String::as_str),
+            &entry.labels,
+        )
+    }
+
+    fn learn_sandbox(
+        &self,
+        id: &str,
+        name: &str,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> Option<Arc<Sandbox>> {
+        if let Some(sandbox) = self.known().sandboxes.get(id) {
+            return Some(Arc::clone(sandbox));
+        }
+        labels::read_sandbox(name, labels).map(|record| self.add_sandbox(id, record))
+    }
+}
