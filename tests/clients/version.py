@@ -1,6 +1,7 @@
-"""Calls RuntimeService.Version as a gRPC client in default settings does.
+"""Calls RuntimeService.Version.
 
-Arguments: target, number of connections, calls on each. The messages go as raw bytes, so that no
+Arguments: target, number of connections, calls on each, and the authority to name (none: what this
+version of grpcio names by itself). The messages go as raw bytes, so that no
 generated code is needed. Prints the distinct answers in hex, or the status that came instead.
 """
 
@@ -13,10 +14,12 @@ def identity(message):
     return message
 
 
-def main(target, connections, calls):
+def main(target, connections, calls, authority=None):
     answers = set()
     # Otherwise channels with the same target and options share one connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
+    if authority is not None:
+        options.append(("grpc.default_authority", authority))
     for _ in range(int(connections)):
         with grpc.insecure_channel(target, options=options) as channel:
             version = channel.unary_unary("/runtime.v1.RuntimeService/Version", identity, identity)
