@@ -1,5 +1,6 @@
 use tracing::{info, warn};
 use translate::{
+    Invalid,
     container::{self, ContainerRequest},
     devices, mounts, required, security,
 };
@@ -42,6 +43,7 @@ impl Containers {
             &*self.engine.facts().await?,
             &host,
         )?;
+        self.check_target(context, &sandbox.id).await?;
         for caveat in &plan.caveats {
             warn!(container = plan.name, "{caveat}");
         }
@@ -65,6 +67,29 @@ impl Containers {
         self.store.add_container(&created.id, &sandbox.id, plan.record);
         info!(id = created.id, name = plan.name, "container created");
         Ok(created.id)
+    }
+
+    /// A container may look at the processes of another one in its own pod only.
+    async fn check_target(
+        &self,
+        context: Option<&cri::LinuxContainerSecurityContext>,
+        sandbox_id: &str,
+    ) -> Result<()> {
+        let Some(options) = context.and_then(|context| context.namespace_options.as_ref()) else {
+            return Ok(());
+        };
+        if options.pid != i32::from(cri::NamespaceMode::Target) {
+            return Ok(());
+        }
+        match self.store.container(&options.target_id).await {
+            Ok(target) if target.sandbox_id == sandbox_id => Ok(()),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => {
+                let field = "config.linux.security_context.namespace_options.target_id";
+                let why = format!("{:?} is no container of this sandbox", options.target_id);
+                Err(Invalid::new(field, why).into())
+            }
+        }
     }
 
     /// Removes what a call that was cut short left under this name. One that runs is somebody's.

@@ -40,6 +40,13 @@ impl Engine {
         self.get(&path, "list containers").await
     }
 
+    /// The containers, running or not, that were made from an image or from one that is built on it.
+    pub async fn containers_of_image(&self, id: &str) -> Result<Vec<ContainerEntry>, EngineError> {
+        let filters = BTreeMap::from([("ancestor", vec![id])]);
+        let path = format!("/containers/json?all=1&filters={}", raw::filters(&filters));
+        self.get(&path, &format!("list containers of image {id}")).await
+    }
+
     /// One container, by id, id prefix or name.
     pub async fn inspect_container(&self, id: &str) -> Result<ContainerInspect, EngineError> {
         self.get(

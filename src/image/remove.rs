@@ -16,6 +16,14 @@ impl Images {
         let Some(found) = self.engine.inspect_image(&found.id).await? else {
             return Ok(());
         };
+        // Asked first: the Engine would take the names away before it refuses the image itself.
+        let users = self.engine.containers_of_image(&found.id).await?;
+        if let Some(user) = users.iter().find(|container| container.image_id == found.id) {
+            return Err(Error::Precondition(format!(
+                "image {} is in use by container {}",
+                found.id, user.id
+            )));
+        }
         for name in image::removal(&found) {
             match self.engine.remove_image(&name).await {
                 Err(error) if error.is_conflict() => {
