@@ -160,7 +160,7 @@ pub enum CniError {
     Busy,
     /// Several of many independent steps failed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Several(Vec<CniError>),
+    Several(Vec<Self>),
 }
 
 /// The pods' network.

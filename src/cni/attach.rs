@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError},
 };
 
@@ -18,7 +18,11 @@ use translate::{
     },
 };
 
-use super::{Cni, CniError, CniResult, INTERFACE, InvokeError, PodNetwork, blocking, cache::Found, netns};
+use super::{
+    Cni, CniError, CniResult, INTERFACE, InvokeError, PodNetwork, blocking,
+    cache::{Cache, Found},
+    netns,
+};
 
 /// The attachment that cri-dockerd makes beside every pod's own: nothing of it outlives the pod's
 /// network namespace, except for its record.
@@ -45,7 +49,7 @@ impl Cni {
         let path = pod.netns.clone();
         blocking(move || netns::is_namespace(&path))
             .await
-            .flatten()
+            .and_then(|checked| checked)
             .map_err(|cause| CniError::Netns {
                 path: pod.netns.clone(),
                 cause,
@@ -101,10 +105,7 @@ impl Cni {
     pub async fn del(&self, pod: &PodNetwork, deadline: Instant) -> Result<(), CniError> {
         let _permit = self.permit(&self.teardowns, deadline).await?;
         let current = self.watch.network().ok();
-        let (cache, id) = (self.cache.clone(), pod.sandbox_id.clone());
-        let preferred = current.as_ref().map(|network| network.name.clone());
-        let found = blocking(move || cache.find(&id, INTERFACE, preferred.as_deref()));
-        let found = found.await.map_err(|cause| self.interrupted(cause))??;
+        let found = self.recorded(&pod.sandbox_id, current.as_deref()).await?;
         if found.is_empty() {
             // Never added, or already taken out, or interrupted in the middle of being added.
             let (Some(network), Ok(attachment)) =
@@ -144,10 +145,7 @@ impl Cni {
     /// Nothing is recorded of the pod, a plugin finds something amiss, or `deadline` passes.
     pub async fn check(&self, pod: &PodNetwork, deadline: Instant) -> Result<(), CniError> {
         let current = self.watch.network().ok();
-        let (cache, id) = (self.cache.clone(), pod.sandbox_id.clone());
-        let preferred = current.as_ref().map(|network| network.name.clone());
-        let found = blocking(move || cache.find(&id, INTERFACE, preferred.as_deref()));
-        let found = found.await.map_err(|cause| self.interrupted(cause))??;
+        let found = self.recorded(&pod.sandbox_id, current.as_deref()).await?;
         let undo = found
             .into_iter()
             .find_map(|found| self.undo_of(pod, found, current.clone()));
@@ -174,9 +172,8 @@ impl Cni {
             return Ok(());
         }
         let _permit = self.permit(&self.teardowns, deadline).await?;
-        let (cache, name) = (self.cache.clone(), network.name.clone());
-        let records = blocking(move || cache.records(&name));
-        let records = records.await.map_err(|cause| self.interrupted(cause))??;
+        let name = network.name.clone();
+        let records = self.cached(move |cache| cache.records(&name)).await?;
         let keep: BTreeSet<(&str, &str)> = valid
             .iter()
             .map(|valid| (valid.container_id.as_str(), valid.ifname.as_str()))
@@ -348,30 +345,41 @@ impl Cni {
         })
     }
 
+    async fn recorded(&self, sandbox_id: &str, current: Option<&Network>) -> Result<Vec<Found>, CniError> {
+        let id = sandbox_id.to_owned();
+        let preferred = current.map(|network| network.name.clone());
+        self.cached(move |cache| cache.find(&id, INTERFACE, preferred.as_deref()))
+            .await
+    }
+
     async fn record(
         &self,
         network: &Network,
         attachment: &Attachment,
         result: Box<RawValue>,
     ) -> Result<(), CniError> {
-        let cache = self.cache.clone();
         let record = Record::new(&network.name, &network.document, attachment, result);
-        let written = blocking(move || cache.write(&record)).await;
-        written.map_err(|cause| self.interrupted(cause))?
+        self.cached(move |cache| cache.write(&record)).await
     }
 
     async fn forget(&self, network: &str, sandbox_id: &str, ifname: &str) -> Result<(), CniError> {
-        let cache = self.cache.clone();
-        let (network, id, ifname) = (network.to_owned(), sandbox_id.to_owned(), ifname.to_owned());
-        let removed = blocking(move || cache.remove(&network, &id, &ifname)).await;
-        removed.map_err(|cause| self.interrupted(cause))?
+        let [network, id, ifname] = [network, sandbox_id, ifname].map(str::to_owned);
+        self.cached(move |cache| cache.remove(&network, &id, &ifname))
+            .await
     }
 
-    fn interrupted(&self, cause: std::io::Error) -> CniError {
-        CniError::Cache {
-            path: PathBuf::from(self.cache.dir()),
-            cause,
-        }
+    /// Works on the cache, where that may block.
+    async fn cached<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Cache) -> Result<T, CniError> + Send + 'static,
+    ) -> Result<T, CniError> {
+        let cache = self.cache.clone();
+        blocking(move || work(&cache))
+            .await
+            .map_err(|cause| CniError::Cache {
+                path: self.cache.dir().to_owned(),
+                cause,
+            })?
     }
 }
 
@@ -406,9 +414,13 @@ fn convert(result: &RawValue, network: &Network) -> Option<Box<RawValue>> {
 /// once the namespace is gone, by the system's words. Plugins should succeed then, and not all do;
 /// a pod could never be removed.
 fn is_gone(cause: &InvokeError, attachment: &Attachment) -> bool {
-    let InvokeError::Reported(reported) = cause else {
-        return false;
-    };
-    reported.code == PluginError::UNKNOWN_CONTAINER
-        || (attachment.netns.is_empty() && reported.to_string().contains("no such file or directory"))
+    let nothing_there =
+        |text: &str| attachment.netns.is_empty() && text.contains("no such file or directory");
+    match cause {
+        InvokeError::Reported(reported) => {
+            reported.code == PluginError::UNKNOWN_CONTAINER || nothing_there(&reported.to_string())
+        }
+        InvokeError::Failed { output, .. } => nothing_there(output),
+        _ => false,
+    }
 }

@@ -354,8 +354,7 @@ impl Notices {
     /// Watches what has to be watched as things are now. Blocks.
     fn arm(&mut self, dir: &Path) {
         let Some(events) = &self.events else { return };
-        let mask = WatchMask::CREATE
-            | WatchMask::CLOSE_WRITE
+        let names = WatchMask::CREATE
             | WatchMask::DELETE
             | WatchMask::MOVE
             | WatchMask::DELETE_SELF
@@ -365,7 +364,15 @@ impl Notices {
         // The same directory has the same descriptor however often it is added.
         let wanted: Vec<WatchDescriptor> = dir
             .ancestors()
-            .filter_map(|ancestor| watches.add(ancestor, mask).ok())
+            .filter_map(|ancestor| {
+                // What is written beside the directory is of no interest.
+                let content = if ancestor == dir {
+                    WatchMask::CLOSE_WRITE
+                } else {
+                    WatchMask::empty()
+                };
+                watches.add(ancestor, names | content).ok()
+            })
             .take(2)
             .collect();
         for old in self.watched.drain(..).filter(|old| !wanted.contains(old)) {
