@@ -1,7 +1,6 @@
 //! Puts pods into the network and takes them out.
 
 use std::{
-    collections::BTreeSet,
     path::Path,
     sync::{Arc, PoisonError},
 };
@@ -157,32 +156,20 @@ impl Cni {
         Ok(())
     }
 
-    /// Takes out of the network what is recorded but not in `valid`, and tells the plugins (from
-    /// 1.1 on) that nothing else is there.
-    ///
-    /// `valid` must name every attachment to this network, also those of other runtimes: plugins
-    /// free the addresses of all others.
+    /// Takes out of the network what is recorded and `lost`, and tells the plugins (from 1.1 on, unless
+    /// the configuration forbids it) that nothing but the rest of what is recorded is there.
     ///
     /// # Errors
     ///
     /// Everything that failed; what could be done is done.
-    pub async fn gc(&self, valid: &[ValidAttachment], deadline: Instant) -> Result<(), CniError> {
+    pub async fn gc(&self, lost: impl Fn(&Record) -> bool, deadline: Instant) -> Result<(), CniError> {
         let network = self.watch.network()?;
-        if network.disable_gc {
-            return Ok(());
-        }
         let _permit = self.permit(&self.teardowns, deadline).await?;
         let name = network.name.clone();
         let records = self.cached(move |cache| cache.records(&name)).await?;
-        let keep: BTreeSet<(&str, &str)> = valid
-            .iter()
-            .map(|valid| (valid.container_id.as_str(), valid.ifname.as_str()))
-            .collect();
+        let (lost, kept): (Vec<_>, Vec<_>) = records.into_iter().partition(lost);
         let mut errors = Vec::new();
-        for record in records {
-            if keep.contains(&(record.container_id.as_str(), record.if_name.as_str())) {
-                continue;
-            }
+        for record in lost {
             let (name, id, ifname) = (
                 record.network_name.clone(),
                 record.container_id.clone(),
@@ -197,8 +184,17 @@ impl Cni {
                 Err(error) => errors.push(error),
             }
         }
-        for invocation in plan::gc(&network, valid) {
-            errors.extend(self.run(&network, &invocation, deadline).await.err());
+        if !network.disable_gc {
+            let valid: Vec<_> = kept
+                .into_iter()
+                .map(|record| ValidAttachment {
+                    container_id: record.container_id,
+                    ifname: record.if_name,
+                })
+                .collect();
+            for invocation in plan::gc(&network, &valid) {
+                errors.extend(self.run(&network, &invocation, deadline).await.err());
+            }
         }
         match errors.len() {
             0 => Ok(()),

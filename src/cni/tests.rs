@@ -10,10 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
-use translate::cni::{
-    capabilities::{PortMapping, Protocol},
-    plan::ValidAttachment,
-};
+use translate::cni::capabilities::{PortMapping, Protocol};
 
 use super::*;
 

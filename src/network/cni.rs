@@ -1,7 +1,7 @@
 //! Pods in a CNI network, their namespaces pinned as long as the network is up.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -12,6 +12,7 @@ use translate::{
     ContainerId, Invalid,
     cni::{
         bandwidth::Bandwidth,
+        cache::Record,
         capabilities::{Capabilities, Dns, PortMapping},
     },
     labels::SandboxRecord,
@@ -69,20 +70,21 @@ impl CniNetwork {
             pid.ok_or_else(|| Error::Precondition(format!("the pause process of sandbox {id} has ended")))?;
         let netns = self.pinned(id, move |pins, name| pins.pin(pid, &name)).await?;
         let pod = describe(id, record, &netns)?;
-        let added = match self.cni.add(&pod, deadline).await {
-            Ok(added) => added,
-            Err(error) => {
-                self.pinned(id, |pins, name| pins.unpin(&name)).await?;
-                return Err(error.into());
-            }
-        };
+        // What a failed attempt could not undo itself is undone while the namespace is pinned still.
+        let added = self.cni.add(&pod, deadline).await?;
         self.known().insert(id.to_owned(), added.addresses);
         Ok(())
     }
 
     pub(super) async fn disconnect(&self, id: &str, deadline: Instant) -> Result<()> {
         let path = self.pins.path(&pin(id)).map_err(failed)?;
-        let netns = if path.exists() { path } else { Default::default() };
+        let pinned = path.exists();
+        if !pinned && matches!(self.cni.addresses(id), Ok(None)) {
+            // The namespace is pinned before the first plugin runs, and until the last one has undone its
+            // work; only a record outlives a reboot. Neither is there: nothing is left to undo.
+            return Ok(());
+        }
+        let netns = if pinned { path } else { Default::default() };
         self.cni
             .del(
                 &PodNetwork {
@@ -108,12 +110,22 @@ impl CniNetwork {
         Ok(addresses)
     }
 
-    pub(super) async fn connected(&self) -> Result<Vec<String>> {
+    pub(super) async fn pinned_sandboxes(&self) -> Result<Vec<String>> {
         let pins = self.pins.clone();
         let names = blocking(move || pins.list()).await?;
         let id =
             |name: &String| ContainerId::parse(name.strip_prefix(PREFIX)?).map(|id| id.as_str().to_owned());
         Ok(names.iter().filter_map(id).collect())
+    }
+
+    /// Takes what dockside recorded of sandboxes that are not `alive` out of the network. After a reboot
+    /// these records are all that is left of them. Records of other programs are theirs.
+    pub(super) async fn collect(&self, alive: &HashSet<String>, deadline: Instant) -> Result<()> {
+        let ours = Path::new(PINS).join(PREFIX);
+        let ours = ours.to_string_lossy();
+        let lost =
+            |record: &Record| record.netns.starts_with(&*ours) && !alive.contains(&record.container_id);
+        Ok(self.cni.gc(lost, deadline).await?)
     }
 
     pub(super) async fn status(&self) -> std::result::Result<(), String> {

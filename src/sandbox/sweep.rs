@@ -20,7 +20,7 @@ impl Sandboxes {
             .into_iter()
             .map(|s| s.id)
             .collect();
-        for id in self.network.connected().await? {
+        for id in self.network.pinned().await? {
             if alive.contains(&id) {
                 continue;
             }
@@ -33,6 +33,6 @@ impl Sandboxes {
                 ),
             }
         }
-        Ok(())
+        self.network.collect(&alive, Instant::now() + EACH).await
     }
 }

@@ -135,7 +135,7 @@ pub fn plan(
             ipc_mode: Some(modes.ipc),
             uts_mode: modes.uts,
             userns_mode: modes.userns,
-            cgroupns_mode: Some(security.cgroupns.into()),
+            cgroupns_mode: Some(security.cgroupns),
             cgroup_parent: cgroup::parent(parent, facts.cgroup_driver)?,
             runtime: handler(&sandbox.runtime_handler, facts)?,
             privileged: Some(security.privileged),

@@ -161,11 +161,9 @@ async fn garbage_is_collected() {
         record.replace(r#""networkName":"pods""#, r#""networkName":"pods-2""#),
     )
     .unwrap();
-    let valid = [ValidAttachment {
-        container_id: ID.to_owned(),
-        ifname: INTERFACE.to_owned(),
-    }];
-    cni.gc(&valid, soon()).await.unwrap();
+    cni.gc(|record| record.container_id == "ffff", soon())
+        .await
+        .unwrap();
     let runs: Vec<String> = node.runs().into_iter().filter(|run| run != "a STATUS").collect();
     assert_eq!(runs, ["a ADD", "a ADD", "a DEL", "a GC"]);
     let of = |command: &str| {
