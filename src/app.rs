@@ -21,6 +21,7 @@ use crate::{
     },
     image::Images,
     locks::Locks,
+    logs::Logs,
     network::Network,
     node::Node,
     sandbox::Sandboxes,
@@ -42,7 +43,8 @@ pub async fn run(config: Config) -> Result<()> {
     let _alone = lock_root(&config.root_directory)?;
     let engine = Engine::new(config.docker_endpoint.clone(), config.request_timeout())?;
     let network = Arc::new(Network::new(&config)?);
-    let store = Arc::new(Store::new(engine.clone()));
+    let logs = Logs::start().context("start the thread for container logs")?;
+    let store = Arc::new(Store::new(engine.clone(), Arc::clone(&logs)));
     let locks = Arc::new(Locks::default());
     let node = Arc::new(Node::new(
         config.docker_endpoint.clone(),
@@ -61,6 +63,7 @@ pub async fn run(config: Config) -> Result<()> {
         locks: Arc::clone(&locks),
         network: Arc::clone(&network),
         images: Arc::clone(&images),
+        logs: Arc::clone(&logs),
         node: Arc::clone(&node),
     });
     let containers = Arc::new(Containers {
@@ -68,6 +71,7 @@ pub async fn run(config: Config) -> Result<()> {
         store: Arc::clone(&store),
         locks,
         images: Arc::clone(&images),
+        logs,
         node,
     });
     let status = Arc::new(NodeStatus {

@@ -3,6 +3,7 @@
 mod create;
 mod exec_sync;
 mod remove;
+mod reopen_log;
 mod start;
 mod status;
 mod stop;
@@ -10,7 +11,7 @@ mod update;
 
 use std::sync::Arc;
 
-use crate::{engine::Engine, image::Images, locks::Locks, node::Node, store::Store};
+use crate::{engine::Engine, image::Images, locks::Locks, logs::Logs, node::Node, store::Store};
 
 /// What the calls about containers share.
 pub struct Containers {
@@ -22,6 +23,8 @@ pub struct Containers {
     pub locks: Arc<Locks>,
     /// Tells the digests of images.
     pub images: Arc<Images>,
+    /// Their logs.
+    pub logs: Arc<Logs>,
     /// What this host allows.
     pub node: Arc<Node>,
 }

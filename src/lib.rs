@@ -15,6 +15,7 @@ pub mod host;
 pub mod image;
 pub mod locks;
 pub mod logging;
+pub mod logs;
 pub mod network;
 pub mod node;
 pub mod sandbox;

@@ -8,7 +8,9 @@ mod sweep;
 
 use std::sync::Arc;
 
-use crate::{engine::Engine, image::Images, locks::Locks, network::Network, node::Node, store::Store};
+use crate::{
+    engine::Engine, image::Images, locks::Locks, logs::Logs, network::Network, node::Node, store::Store,
+};
 
 /// What the calls about sandboxes share.
 pub struct Sandboxes {
@@ -22,6 +24,8 @@ pub struct Sandboxes {
     pub network: Arc<Network>,
     /// Pulls the pause image.
     pub images: Arc<Images>,
+    /// The logs of the sandboxes' containers.
+    pub logs: Arc<Logs>,
     /// What this host allows.
     pub node: Arc<Node>,
 }

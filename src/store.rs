@@ -13,7 +13,10 @@ use std::{
 
 use translate::labels::{ContainerRecord, SandboxRecord};
 
-use crate::engine::Engine;
+use crate::{
+    engine::Engine,
+    logs::{LogSpec, Logs},
+};
 
 /// A sandbox's lasting part.
 #[derive(Debug)]
@@ -49,9 +52,24 @@ pub struct Container {
     pub record: ContainerRecord,
 }
 
+impl Container {
+    /// Its two logs; `None` if it has none. The Engine keeps its data in `root`.
+    pub fn logs(&self, root: &str) -> Option<LogSpec> {
+        let (directory, path) = self.record.log_place()?;
+        let id = &self.id;
+        Some(LogSpec {
+            source: format!("{root}/containers/{id}/{id}-json.log").into(),
+            directory: directory.into(),
+            path: path.into(),
+        })
+    }
+}
+
 /// The node's sandboxes and containers.
 pub struct Store {
     engine: Engine,
+    /// An exit is shown only after the container's log is complete.
+    logs: Arc<Logs>,
     known: Mutex<Known>,
 }
 
@@ -65,9 +83,10 @@ struct Known {
 
 impl Store {
     /// A store that asks `engine`.
-    pub fn new(engine: Engine) -> Self {
+    pub fn new(engine: Engine, logs: Arc<Logs>) -> Self {
         Self {
             engine,
+            logs,
             known: Mutex::default(),
         }
     }

@@ -28,6 +28,8 @@ impl Containers {
                 _ => break,
             }
         }
+        // What a container that ran still had to say is read from the file that was kept open.
+        self.logs.forget(id).await;
         self.store.remove_container(id);
         info!(id, "container removed");
         Ok(())

@@ -31,6 +31,11 @@ impl Engine {
             .map(|cached| Arc::clone(&cached.facts))
     }
 
+    /// Where the Engine keeps its data.
+    pub async fn root_dir(&self) -> Result<String, EngineError> {
+        Ok(self.facts().await?.root_dir.clone())
+    }
+
     /// Forgets the facts, so that the next use asks again: the Engine may have been reconfigured.
     pub async fn forget_facts(&self) {
         *self.facts.lock().await = None;

@@ -226,6 +226,20 @@ impl RuntimeService for Runtime {
         Ok(Response::new(cri::UpdateContainerResourcesResponse {}))
     }
 
+    async fn reopen_container_log(
+        &self,
+        request: Request<cri::ReopenContainerLogRequest>,
+    ) -> Reply<cri::ReopenContainerLogResponse> {
+        let containers = Arc::clone(&self.containers);
+        let id = given(request.into_inner().container_id, "container_id")?;
+        self.change(
+            "ReopenContainerLog",
+            async move { containers.reopen_log(&id).await },
+        )
+        .await?;
+        Ok(Response::new(cri::ReopenContainerLogResponse {}))
+    }
+
     /// Not detached: a command whose caller is gone is killed.
     async fn exec_sync(&self, request: Request<cri::ExecSyncRequest>) -> Reply<cri::ExecSyncResponse> {
         let mut request = request.into_inner();

@@ -183,13 +183,14 @@ fn describe(id: &str, record: &SandboxRecord, netns: &Path) -> std::result::Resu
     Ok(PodNetwork {
         sandbox_id: id.into(),
         namespace: metadata.namespace,
-        name: metadata.name,
+        name: metadata.name.clone(),
         uid: metadata.uid,
         netns: netns.into(),
         capabilities: Capabilities {
             port_mappings: PortMapping::from_cri(&config.port_mappings)?,
             bandwidth: Bandwidth::from_annotations(|key| config.annotations.get(key).map(String::as_str))?,
             dns: dns.unwrap_or_default(),
+            aliases: vec![metadata.name],
             ..Capabilities::default()
         },
     })

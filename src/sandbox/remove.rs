@@ -18,6 +18,7 @@ impl Sandboxes {
                 Err(error) if !error.is_not_found() => return Err(error.into()),
                 _ => {}
             }
+            self.logs.forget(&member).await;
             self.store.remove_container(&member);
             Ok(())
         })

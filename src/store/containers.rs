@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use translate::{
     ContainerId,
@@ -21,22 +24,45 @@ impl Store {
         }
         let id = (!wanted.id.is_empty()).then_some(wanted.id.as_str());
         let entries = self.engine.list_containers(&only, id).await?;
-        let items: Vec<_> = entries
-            .iter()
-            .filter_map(|entry| Some((entry, self.container_of(entry)?)))
-            .map(|(entry, container)| {
-                let cannot_run = entry.state == "created" && self.known().cannot_run.contains(&entry.id);
-                status::container_item(entry, &container.sandbox_id, &container.record, cannot_run)
-            })
-            .filter(|item| filter::container(item, wanted))
-            .collect();
+        let mut items = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let Some(container) = self.container_of(entry) else {
+                continue;
+            };
+            let cannot_run = entry.state == "created" && self.known().cannot_run.contains(&entry.id);
+            let item = status::container_item(entry, &container.sandbox_id, &container.record, cannot_run);
+            if filter::container(&item, wanted) {
+                self.keep_log(&container, item.state()).await?;
+                items.push(item);
+            }
+        }
         if id.is_none() && only.len() == 1 {
-            let alive = |id: &String| entries.iter().any(|entry| entry.id == *id);
+            let alive: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
             let mut known = self.known();
-            known.containers.retain(|id, _| alive(id));
-            known.cannot_run.retain(alive);
+            known.containers.retain(|id, _| alive.contains(id.as_str()));
+            known.cannot_run.retain(|id| alive.contains(id.as_str()));
+            drop(known);
+            self.logs.retain(|id| alive.contains(id));
         }
         Ok(items)
+    }
+
+    /// Follows the log of a container that is seen running, and completes that of one seen exited.
+    async fn keep_log(&self, container: &Container, state: cri::ContainerState) -> Result<()> {
+        if container.record.log_path.is_empty() || self.logs.is_complete(&container.id) {
+            return Ok(());
+        }
+        let root = self.engine.root_dir().await?;
+        match state {
+            cri::ContainerState::ContainerRunning => {
+                self.logs.follow(&container.id, || container.logs(&root))
+            }
+            cri::ContainerState::ContainerExited => {
+                self.logs.complete(&container.id, || container.logs(&root)).await;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The lasting part of a container.
@@ -60,6 +86,8 @@ impl Store {
         if status::cannot_run(&inspect) {
             self.known().cannot_run.insert(inspect.id.clone());
         }
+        self.keep_log(&container, status::container(&inspect, &container.record).state())
+            .await?;
         Ok((container, inspect))
     }
 

@@ -64,6 +64,22 @@ pub struct ContainerRecord {
     pub created_at: i64,
 }
 
+impl ContainerRecord {
+    /// The pod's log directory and the log's path below it; `None` if no log is wanted.
+    ///
+    /// cri-dockerd tells the whole path only, of which the kubelet makes the last two parts.
+    pub fn log_place(&self) -> Option<(&str, &str)> {
+        let below = if self.config.log_path.is_empty() {
+            let cut = self.log_path.rmatch_indices('/').nth(1)?.0;
+            &self.log_path[cut + 1..]
+        } else {
+            &self.config.log_path
+        };
+        let directory = self.log_path.strip_suffix(below)?.trim_end_matches('/');
+        directory.starts_with('/').then_some((directory, below))
+    }
+}
+
 /// The Engine name of a pause container.
 pub fn sandbox_name(metadata: &cri::PodSandboxMetadata) -> Result<String, Invalid> {
     let pod = pod_part(metadata, "config.metadata")?;
@@ -362,6 +378,7 @@ mod tests {
                 BTreeMap::from([("hash".into(), "1".into())])
             );
             assert_eq!(record.log_path, "/var/log/pods/x/0.log");
+            assert_eq!(record.log_place(), Some(("/var/log/pods", "x/0.log")));
         }
         assert_eq!(
             read_container("/k8s_nginx_web_default_uid_3_0bad_more", &labels),

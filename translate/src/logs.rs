@@ -1,4 +1,7 @@
-//! Where a container's log belongs.
+//! Container logs: where they belong, the Engine's format and CRI's.
+
+pub mod line;
+pub mod stamp;
 
 use crate::Invalid;
 
@@ -23,8 +26,6 @@ pub fn path(directory: &str, path: &str) -> Result<String, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_log_stays_below_its_directory() {
         let joined = |directory, path| super::path(directory, path).ok();
