@@ -8,8 +8,50 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 /// Reads a value that may be null as its default.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
+fn or_default<'de, D: Deserializer<'de>, T: Tolerant<'de>>(from: D) -> Result<T, D::Error> {
+    T::read(from)
+}
+
+/// A value of which any part may be null.
+trait Tolerant<'de>: Sized {
+    fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
+}
+
+macro_rules! tolerant {
+    ($($type:ty)*) => {$(
+        impl<'de> Tolerant<'de> for $type {
+            fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Ok(Option::deserialize(from)?.unwrap_or_default())
+            }
+        }
+    )*};
+}
+
+tolerant!(bool i32 i64 String Option<i32> serde_json::Value InfoRuntime);
+
+/// Lets what is [`Tolerant`] stand in a list or a map.
+struct Part<T>(T);
+
+impl<'de, T: Tolerant<'de>> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::read(from).map(Self)
+    }
+}
+
+/// A null in a list is read as the default like any other, so that no other part changes its place.
+impl<'de, T: Tolerant<'de>> Tolerant<'de> for Vec<T> {
+    fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let parts = Option::<Vec<Part<T>>>::deserialize(from)?.unwrap_or_default();
+        Ok(parts.into_iter().map(|part| part.0).collect())
+    }
+}
+
+/// A key without a value, as a network that is not connected, is still a key.
+impl<'de, T: Tolerant<'de>> Tolerant<'de> for BTreeMap<String, T> {
+    fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let parts = Option::<BTreeMap<String, Part<T>>>::deserialize(from)?.unwrap_or_default();
+        Ok(parts.into_iter().map(|(key, part)| (key, part.0)).collect())
+    }
 }
 
 macro_rules! answer {
@@ -24,6 +66,8 @@ macro_rules! answer {
                 pub $field: $type,
             )*
         }
+
+        tolerant!($name);
     )*};
 }
 
@@ -158,6 +202,10 @@ answer! {
         runtime: String,
         /// `none`, `host`, `container:<id>` or a network's name.
         network_mode: String,
+        /// `host`, `container:<id>` or empty.
+        pid_mode: String,
+        /// `host`, `shareable`, `private` or `container:<id>`.
+        ipc_mode: String,
         /// Relative CPU weight.
         cpu_shares: i64,
         /// CFS period in microseconds.
@@ -297,3 +345,6 @@ impl InfoRuntime {
         serde_json::from_str(self.status.get("org.opencontainers.runtime-spec.features")?).ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

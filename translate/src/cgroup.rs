@@ -44,6 +44,12 @@ pub fn parent(path: &str, driver: CgroupDriver) -> Result<Option<String>, Invali
     }
 }
 
+/// What becomes of a parent where the Engine makes no cgroups, for the log.
+pub fn caveat(path: &str, driver: CgroupDriver) -> Option<String> {
+    (driver == CgroupDriver::None && !path.is_empty())
+        .then(|| format!("cgroup parent {path:?}: passed over, the engine makes no cgroups"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

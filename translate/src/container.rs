@@ -1,14 +1,16 @@
 //! A container's configuration as an Engine container.
 
+use std::collections::BTreeMap;
+
 use bollard_stubs::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 
 use crate::{
     Invalid, cgroup, devices,
     facts::{EngineFacts, HostView},
     labels::{self, ContainerRecord, SandboxRecord},
-    logs, mounts, namespaces, required, resources,
+    logs, mounts, namespaces, paths, required, resources,
     resources::AfterStart,
-    sandbox::{handler, never_restart, no_healthcheck, no_log},
+    sandbox::{NO_INIT, handler, never_restart, no_healthcheck, no_log},
     security, signal,
 };
 
@@ -81,7 +83,7 @@ pub fn plan(
         context,
         security::Pod {
             privileged,
-            process_label: "",
+            process_label: &host.sandbox_label,
         },
         facts,
         host,
@@ -96,17 +98,37 @@ pub fn plan(
         facts,
     )?;
     let resources = resources::create(linux.and_then(|linux| linux.resources.as_ref()), facts, host)?;
-    let mounts = mounts::container(&config.mounts, facts, &sandbox.runtime_handler)?;
+    // The sandbox had the runtime once: if it has none now, the Engine was given others since.
+    let runtime = handler(&sandbox.runtime_handler, facts)
+        .map_err(|error| Invalid::new("pod_sandbox_id", format!("the sandbox's runtime: {}", error.why)))?;
+    let mounts = mounts::container(&config.mounts, facts, runtime.as_deref().unwrap_or_default())?;
     let parent = pod
         .linux
         .as_ref()
         .map_or("", |linux| linux.cgroup_parent.as_str());
+    let cgroup_parent = cgroup::parent(parent, facts.cgroup_driver)
+        .map_err(|error| error.moved("config.", "sandbox_config."))?;
+    // The kubelet repeats it in each request; other callers may leave it to the sandbox.
     let log_directory = request
         .sandbox_config
-        .map_or(recorded.log_directory.as_str(), |c| &c.log_directory);
+        .map(|repeated| repeated.log_directory.as_str())
+        .filter(|directory| !directory.is_empty())
+        .unwrap_or(&recorded.log_directory);
+    let log_directory = logs::directory(log_directory, "sandbox_config.log_directory")?;
+    let log_path = logs::path(log_directory, &config.log_path)?;
+    let mut caveats = [security.caveats, mounts.caveats, resources.caveats].concat();
+    if log_path.is_empty() && !config.log_path.is_empty() {
+        caveats.push(format!(
+            "log path {:?}: no log is written, the sandbox has no log directory",
+            config.log_path
+        ));
+    }
+    if config.windows.is_some() {
+        caveats.push("windows: passed over, these containers are Linux's".to_owned());
+    }
 
     let record = ContainerRecord {
-        log_path: logs::path(log_directory, &config.log_path)?,
+        log_path,
         config: recorded_config(config),
         image_ref: request.image_ref.to_owned(),
         created_at: request.created_at,
@@ -116,9 +138,9 @@ pub fn plan(
         user: security.user,
         env: Some(environment(&config.envs)?),
         // The Engine keeps an image's arguments only where the request has no entry point.
-        entrypoint: (!config.command.is_empty()).then(|| config.command.clone()),
-        cmd: (!config.args.is_empty()).then(|| config.args.clone()),
-        working_dir: (!config.working_dir.is_empty()).then(|| config.working_dir.clone()),
+        entrypoint: words(&config.command, "config.command")?,
+        cmd: words(&config.args, "config.args")?,
+        working_dir: working_dir(&config.working_dir)?,
         tty: Some(config.tty),
         open_stdin: Some(config.stdin),
         stdin_once: Some(config.stdin_once),
@@ -136,8 +158,9 @@ pub fn plan(
             uts_mode: modes.uts,
             userns_mode: modes.userns,
             cgroupns_mode: Some(security.cgroupns),
-            cgroup_parent: cgroup::parent(parent, facts.cgroup_driver)?,
-            runtime: handler(&sandbox.runtime_handler, facts)?,
+            cgroup_parent,
+            runtime,
+            init: Some(NO_INIT),
             privileged: Some(security.privileged),
             readonly_rootfs: Some(security.readonly_rootfs),
             cap_add: (!security.cap_add.is_empty()).then_some(security.cap_add),
@@ -165,7 +188,6 @@ pub fn plan(
         }),
         ..ContainerCreateBody::default()
     };
-    let caveats = [security.caveats, mounts.caveats, resources.caveats].concat();
     Ok(ContainerPlan {
         name,
         body,
@@ -198,14 +220,40 @@ fn recorded_config(config: &cri::ContainerConfig) -> cri::ContainerConfig {
     }
 }
 
+/// Command or arguments; `None` leaves them to the image.
+fn words(list: &[String], field: &str) -> Result<Option<Vec<String>>, Invalid> {
+    // The Engine takes an entry point of one empty word for none, and would run the arguments instead.
+    if field.ends_with("command") && list.first().is_some_and(String::is_empty) {
+        return Err(Invalid::new(
+            format!("{field}[0]"),
+            "is empty, which names no program",
+        ));
+    }
+    match list.iter().position(|word| word.contains('\0')) {
+        Some(index) => Err(Invalid::new(format!("{field}[{index}]"), "contains a zero byte")),
+        None => Ok((!list.is_empty()).then(|| list.to_vec())),
+    }
+}
+
+/// The directory a container starts in; `None` leaves it to the image.
+fn working_dir(path: &str) -> Result<Option<String>, Invalid> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    paths::absolute(path, "config.working_dir")?;
+    Ok(Some(path.to_owned()))
+}
+
+/// `NAME=value`. Of variables with one name the last counts: the Engine would pass on all of them, and
+/// most programs would read the first.
 fn environment(envs: &[cri::KeyValue]) -> Result<Vec<String>, Invalid> {
-    let entry = |(index, env): (usize, &cri::KeyValue)| {
+    let mut last = BTreeMap::new();
+    let mut entries = Vec::with_capacity(envs.len());
+    for (index, env) in envs.iter().enumerate() {
         let field = |name: &str| format!("config.envs[{index}].{name}");
         if env.key.is_empty() || env.key.contains(['=', '\0']) {
-            return Err(Invalid::new(
-                field("key"),
-                format!("{:?} is no name of a variable", env.key),
-            ));
+            let why = format!("{:?} is no name of a variable", env.key);
+            return Err(Invalid::new(field("key"), why));
         }
         // The Engine's requests are JSON, which has no bytes that are not text.
         let value = std::str::from_utf8(&env.value).map_err(|_| {
@@ -217,9 +265,14 @@ fn environment(envs: &[cri::KeyValue]) -> Result<Vec<String>, Invalid> {
         if value.contains('\0') {
             return Err(Invalid::new(field("value"), "contains a zero byte"));
         }
-        Ok(format!("{}={value}", env.key))
-    };
-    envs.iter().enumerate().map(entry).collect()
+        last.insert(env.key.as_str(), index);
+        entries.push(format!("{}={value}", env.key));
+    }
+    let entries = entries.into_iter().zip(envs).enumerate();
+    Ok(entries
+        .filter(|(index, (_, env))| last.get(env.key.as_str()) == Some(index))
+        .map(|(_, (entry, _))| entry)
+        .collect())
 }
 
 fn log_config(path: &str) -> HostConfigLogConfig {
@@ -235,5 +288,4 @@ fn log_config(path: &str) -> HostConfigLogConfig {
 }
 
 #[cfg(test)]
-#[path = "container/tests.rs"]
 mod tests;

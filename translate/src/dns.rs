@@ -14,11 +14,11 @@ pub fn resolv_conf(config: Option<&cri::DnsConfig>) -> Result<Option<String>, In
         ("searches", &config.searches),
         ("options", &config.options),
     ] {
-        for value in values {
+        for (index, value) in values.iter().enumerate() {
             // One value with white space in it would be read as several, or as another line.
             if value.is_empty() || value.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 let why = format!("{value:?} is not one word");
-                return Err(Invalid::new(format!("config.dns_config.{field}"), why));
+                return Err(Invalid::new(format!("config.dns_config.{field}[{index}]"), why));
             }
         }
     }
@@ -67,7 +67,14 @@ mod tests {
 
     #[test]
     fn a_value_cannot_add_lines() {
-        let error = resolv_conf(Some(&config(&["1.1.1.1\nnameserver 6.6.6.6"], &[], &[])));
-        assert!(error.is_err_and(|e| e.field == "config.dns_config.servers"));
+        for (config, field) in [
+            (config(&["1.1.1.1\nnameserver 6.6.6.6"], &[], &[]), "servers[0]"),
+            (config(&["1.1.1.1"], &["a.local", "b c"], &[]), "searches[1]"),
+            (config(&[], &[], &[""]), "options[0]"),
+            (config(&[], &[], &["edns0\0"]), "options[0]"),
+        ] {
+            let error = resolv_conf(Some(&config)).map_err(|error| error.field);
+            assert_eq!(error, Err(format!("config.dns_config.{field}")));
+        }
     }
 }

@@ -19,6 +19,18 @@ impl Invalid {
         }
     }
 
+    /// The same error about a message that the request holds at `there` instead of `here`.
+    #[must_use]
+    pub(crate) fn moved(self, here: &str, there: &str) -> Self {
+        match self.field.strip_prefix(here) {
+            Some(rest) => Self {
+                field: format!("{there}{rest}"),
+                why: self.why,
+            },
+            None => self,
+        }
+    }
+
     /// The same error seen from one message further out: `prefix.field`.
     #[must_use]
     pub fn within(self, prefix: &str) -> Self {

@@ -155,6 +155,9 @@ pub struct HostView {
     pub apparmor_profiles: Option<BTreeSet<String>>,
     /// The real paths of the requested devices' host paths, where these are symbolic links.
     pub device_links: BTreeMap<String, String>,
+    /// The SELinux label of the process of the sandbox that a container joins, as the Engine tells it;
+    /// empty without SELinux.
+    pub sandbox_label: String,
     /// The lowest `oom_score_adj` that containers may be given here; `None` means no limit.
     pub oom_score_adj_floor: Option<i32>,
 }

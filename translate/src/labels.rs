@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Invalid, required};
+use crate::Invalid;
 
 /// Tells pause containers from the others.
 pub const TYPE: &str = "io.kubernetes.docker.type";
@@ -259,14 +259,6 @@ fn foreign_labels(labels: &BTreeMap<String, String>) -> (BTreeMap<String, String
         }
     }
     (plain, annotations)
-}
-
-/// The metadata of a sandbox configuration, which must be there.
-pub fn sandbox_metadata<'a>(
-    config: &'a cri::PodSandboxConfig,
-    field: &str,
-) -> Result<&'a cri::PodSandboxMetadata, Invalid> {
-    required(&config.metadata, &format!("{field}.metadata"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::facts::{CgroupDriver, EngineFacts};
+use crate::{
+    facts::{CgroupDriver, EngineFacts},
+    mounts,
+};
 
 /// The kubelet refuses any other.
 const KUBE_API_VERSION: &str = "0.1.0";
@@ -75,7 +78,11 @@ fn handlers(facts: &EngineFacts) -> Vec<cri::RuntimeHandler> {
         .chain(facts.runtimes.keys().map(String::as_str))
         .map(|name| cri::RuntimeHandler {
             name: name.into(),
-            features: Some(cri::RuntimeHandlerFeatures::default()),
+            features: Some(cri::RuntimeHandlerFeatures {
+                recursive_read_only_mounts: mounts::recursive_read_only(facts, name),
+                // One remapping for the whole Engine is no user namespace of a pod's own.
+                user_namespaces: false,
+            }),
         })
         .collect()
 }
@@ -99,3 +106,6 @@ pub fn info(facts: &EngineFacts) -> BTreeMap<String, String> {
     });
     BTreeMap::from([("engine".into(), engine.to_string())])
 }
+
+#[cfg(test)]
+mod tests;

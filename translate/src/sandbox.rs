@@ -1,14 +1,14 @@
 //! A sandbox's configuration as the pause container that stands for it.
 
 use bollard_stubs::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use crate::{
     Invalid, cgroup, dns,
     facts::{EngineFacts, HostView},
     labels::{self, SandboxRecord},
+    logs,
     namespaces::{self, NetworkPlugin},
     ports, required, security, sysctls,
 };
@@ -18,6 +18,9 @@ const OOM_SCORE_ADJ: i32 = -998;
 
 /// The least CPU weight: a pause process only sleeps.
 const CPU_SHARES: i64 = 2;
+
+/// A container's first process is its own: an Engine can be configured to put another in front of it.
+pub(crate) const NO_INIT: bool = false;
 
 /// The longest hostname the kernel takes.
 const MAX_HOSTNAME: usize = 64;
@@ -77,14 +80,29 @@ pub fn plan(
     let privileged = context.is_some_and(|context| context.privileged);
     let modes = namespaces::sandbox(options, privileged, request.network, facts)?;
     let host_network = modes.network == "host";
-    let (published, exposed) = match request.network {
-        NetworkPlugin::Named(_) if !host_network => ports::publish(&config.port_mappings)?,
-        _ => {
-            ports::check(&config.port_mappings)?;
-            Default::default()
-        }
-    };
+    let ports = ports::read(&config.port_mappings)?;
+    let hostname = hostname(&config.hostname)?;
+    let log_directory = logs::directory(&config.log_directory, "config.log_directory")?;
     let parent = linux.map_or("", |linux| linux.cgroup_parent.as_str());
+    let cgroup_parent = cgroup::parent(parent, facts.cgroup_driver)?;
+    let mut caveats = security.caveats;
+    caveats.extend(cgroup::caveat(parent, facts.cgroup_driver));
+    if host_network {
+        caveats.extend(ports.iter().filter_map(ports::Checked::off_the_node));
+    }
+    if let Some(name) = hostname.as_ref().filter(|_| host_network) {
+        caveats.push(format!(
+            "hostname {name:?}: a pod on the node's network has the node's name"
+        ));
+    }
+    if config.windows.is_some() {
+        caveats.push("windows: passed over, these containers are Linux's".to_owned());
+    }
+    let (published, exposed) = match request.network {
+        NetworkPlugin::Named(_) if !host_network => ports::publish(&ports),
+        // On the node's network a port is the node's as it is; a CNI plugin finds them in the record.
+        _ => Default::default(),
+    };
 
     let record = SandboxRecord {
         config: config.clone(),
@@ -93,11 +111,7 @@ pub fn plan(
     };
     let body = ContainerCreateBody {
         image: Some(request.image.to_owned()),
-        hostname: if host_network {
-            None
-        } else {
-            hostname(&config.hostname)?
-        },
+        hostname: hostname.filter(|_| !host_network),
         user: security.user,
         exposed_ports: (!exposed.is_empty()).then_some(exposed),
         labels: Some(labels::sandbox_labels(&record).into_iter().collect()),
@@ -108,12 +122,13 @@ pub fn plan(
             ipc_mode: Some(modes.ipc),
             uts_mode: modes.uts,
             userns_mode: modes.userns,
+            cgroupns_mode: Some(security.cgroupns),
             port_bindings: (!published.is_empty()).then_some(published),
             sysctls: linux
                 .map(|linux| sysctls::sandbox(&linux.sysctls, options))
                 .transpose()?
                 .filter(|s| !s.is_empty()),
-            cgroup_parent: cgroup::parent(parent, facts.cgroup_driver)?,
+            cgroup_parent,
             runtime: handler(runtime_handler, facts)?,
             group_add: (!security.group_add.is_empty()).then_some(security.group_add),
             readonly_rootfs: Some(security.readonly_rootfs),
@@ -124,6 +139,7 @@ pub fn plan(
                     .into(),
             ),
             cpu_shares: Some(CPU_SHARES),
+            init: Some(NO_INIT),
             log_config: Some(no_log()),
             restart_policy: Some(never_restart()),
             ..HostConfig::default()
@@ -135,9 +151,9 @@ pub fn plan(
         body,
         resolv_conf: dns::resolv_conf(config.dns_config.as_ref())?,
         host_network,
-        log_directory: log_directory(&config.log_directory)?,
+        log_directory: log_directory.to_owned(),
         record,
-        caveats: security.caveats,
+        caveats,
     })
 }
 
@@ -167,30 +183,14 @@ fn hostname(name: &str) -> Result<Option<String>, Invalid> {
         );
         return Err(Invalid::new("config.hostname", why));
     }
-    if name
-        .chars()
-        .any(|c| !(c.is_ascii_alphanumeric() || "-._".contains(c)))
-    {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if !name.chars().all(fits) {
         return Err(Invalid::new(
             "config.hostname",
             format!("{name:?} is no hostname"),
         ));
     }
     Ok((!name.is_empty()).then(|| name.to_owned()))
-}
-
-fn log_directory(path: &str) -> Result<String, Invalid> {
-    let field = "config.log_directory";
-    if !path.is_empty() && !path.starts_with('/') {
-        return Err(Invalid::new(field, format!("{path:?} is not an absolute path")));
-    }
-    if path.split('/').any(|part| part == "..") || path.contains('\0') {
-        return Err(Invalid::new(
-            field,
-            format!("{path:?} leads out of the directory it names"),
-        ));
-    }
-    Ok(path.to_owned())
 }
 
 /// Kubernetes has probes of its own; an image's health check would run beside them.
@@ -217,9 +217,5 @@ pub(crate) fn no_log() -> HostConfigLogConfig {
     }
 }
 
-/// Ports of the Engine's: `80/tcp` and where it is published on the host.
-pub type Published = std::collections::HashMap<String, Option<Vec<PortBinding>>>;
-
 #[cfg(test)]
-#[path = "sandbox/tests.rs"]
 mod tests;

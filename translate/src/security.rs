@@ -115,6 +115,7 @@ fn read_container(
         &context.run_as_username,
         context.run_as_group,
     )?;
+    caveats.extend(user::both(context.run_as_user, &context.run_as_username));
     caveats.extend(user::policy(
         context.supplemental_groups_policy,
         context.run_as_group,
@@ -179,6 +180,8 @@ fn read_sandbox(
     facts: &EngineFacts,
     host: &HostView,
 ) -> Result<SecuritySettings, Invalid> {
+    // What the policy asks of a container is not for the pause image, which has no groups.
+    user::known_policy(context.supplemental_groups_policy)?;
     let seccomp = SECCOMP.read(context.seccomp.as_ref(), deprecated_sandbox_seccomp(context))?;
     let apparmor = APPARMOR.read(context.apparmor.as_ref(), "")?;
     let apparmor = apparmor::option(apparmor, false, facts, host)?;

@@ -11,6 +11,9 @@ use crate::{
 /// A container that exited because it could not be started.
 const CANNOT_RUN: &str = "ContainerCannotRun";
 
+/// The exit status of one that the Engine gives none, as containerd reports it.
+const CANNOT_RUN_CODE: i32 = 128;
+
 /// A pause container as the list shows it.
 pub fn sandbox_item(entry: &ContainerEntry, record: &SandboxRecord) -> cri::PodSandbox {
     cri::PodSandbox {
@@ -59,15 +62,18 @@ pub fn sandbox(
     }
 }
 
-/// The namespace modes of a sandbox without a record: what can be told from its host configuration.
+/// The namespace modes of a sandbox without a record, from its host configuration. Whether its
+/// containers share a process namespace cannot be told: `POD` and `CONTAINER` look the same there.
 fn namespaces_of(inspect: &ContainerInspect) -> cri::NamespaceOption {
-    let network = if inspect.host_config.network_mode == "host" {
-        cri::NamespaceMode::Node
-    } else {
-        cri::NamespaceMode::Pod
+    let mode = |engine: &str, otherwise: cri::NamespaceMode| match engine {
+        "host" => cri::NamespaceMode::Node.into(),
+        _ => otherwise.into(),
     };
+    let host = &inspect.host_config;
     cri::NamespaceOption {
-        network: network.into(),
+        network: mode(&host.network_mode, cri::NamespaceMode::Pod),
+        pid: mode(&host.pid_mode, cri::NamespaceMode::Container),
+        ipc: mode(&host.ipc_mode, cri::NamespaceMode::Pod),
         ..Default::default()
     }
 }
@@ -142,6 +148,10 @@ pub fn container(inspect: &ContainerInspect, record: &ContainerRecord) -> cri::C
             status.reason = CANNOT_RUN.into();
             status.started_at = created_at;
             status.finished_at = created_at;
+            if status.exit_code == 0 {
+                // The kubelet would take it for a success.
+                status.exit_code = CANNOT_RUN_CODE;
+            }
         }
         cri::ContainerState::ContainerExited => {
             status.reason = match (state.oom_killed, state.exit_code) {
@@ -150,6 +160,10 @@ pub fn container(inspect: &ContainerInspect, record: &ContainerRecord) -> cri::C
                 (false, _) => "Error",
             }
             .into();
+            // One that is removed before it ran has no end, and the kubelet wants one.
+            if status.finished_at == 0 {
+                status.finished_at = status.started_at.max(created_at);
+            }
         }
         _ => status.finished_at = 0,
     }
@@ -163,6 +177,16 @@ fn reported_resources(inspect: &ContainerInspect, config: &cri::ContainerConfig)
     if let (Some(reported), Some(asked)) = (resources.linux.as_mut(), asked) {
         reported.unified.clone_from(&asked.unified);
         reported.hugepage_limits.clone_from(&asked.hugepage_limits);
+        // A limit below the Engine's minimum is set behind it, so the Engine reports the minimum.
+        let limit = asked.memory_limit_in_bytes;
+        if reported.memory_limit_in_bytes == resources::MINIMUM_MEMORY
+            && (1..resources::MINIMUM_MEMORY).contains(&limit)
+        {
+            reported.memory_limit_in_bytes = limit;
+            if reported.memory_swap_limit_in_bytes > 0 {
+                reported.memory_swap_limit_in_bytes -= resources::MINIMUM_MEMORY - limit;
+            }
+        }
     }
     resources
 }
@@ -201,5 +225,4 @@ fn image_ref(record: &ContainerRecord, image_id: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "status/tests.rs"]
 mod tests;

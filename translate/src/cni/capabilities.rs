@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::Serialize;
 
 use super::{Fields, bandwidth::Bandwidth, raw};
-use crate::Invalid;
+pub use crate::ports::Protocol;
+use crate::{Invalid, ports};
 
 /// What a pod has to offer to plugins; empty parts are not offered.
 ///
@@ -49,16 +50,6 @@ pub struct PortMapping {
     /// The node's address to listen on; `None` is every address.
     #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<IpAddr>,
-}
-
-/// The transport of a [`PortMapping`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "named after what they are")]
-pub enum Protocol {
-    Tcp,
-    Udp,
-    Sctp,
 }
 
 /// Resolver settings, in the field names of the `dns` capability.
@@ -120,48 +111,18 @@ impl PortMapping {
     ///
     /// Names the field whose value is absurd.
     pub fn from_cri(mappings: &[cri::PortMapping]) -> Result<Vec<Self>, Invalid> {
-        mappings
-            .iter()
-            .enumerate()
-            .filter(|(_, mapping)| mapping.host_port != 0)
-            .map(|(index, mapping)| {
-                Self::one_from_cri(mapping)
-                    .map_err(|cause| cause.within(&format!("config.port_mappings[{index}]")))
+        let to_the_node = |mapping: ports::Checked| {
+            Some(Self {
+                host_port: mapping.host?,
+                container_port: mapping.container,
+                protocol: mapping.protocol,
+                host_ip: mapping.host_ip,
             })
-            .collect()
-    }
-
-    fn one_from_cri(mapping: &cri::PortMapping) -> Result<Self, Invalid> {
-        let port = |field: &str, value: i32| {
-            u16::try_from(value)
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| Invalid::new(field, format!("{value} is not a port")))
         };
-        let protocol = match cri::Protocol::try_from(mapping.protocol) {
-            Ok(cri::Protocol::Tcp) => Protocol::Tcp,
-            Ok(cri::Protocol::Udp) => Protocol::Udp,
-            Ok(cri::Protocol::Sctp) => Protocol::Sctp,
-            Err(_) => {
-                return Err(Invalid::new(
-                    "protocol",
-                    format!("{} is not a protocol", mapping.protocol),
-                ));
-            }
-        };
-        let host_ip = match mapping.host_ip.as_str() {
-            "" => None,
-            text => Some(
-                text.parse()
-                    .map_err(|_| Invalid::new("host_ip", format!("{text:?} is not an IP address")))?,
-            ),
-        };
-        Ok(Self {
-            host_port: port("host_port", mapping.host_port)?,
-            container_port: port("container_port", mapping.container_port)?,
-            protocol,
-            host_ip,
-        })
+        Ok(ports::read(mappings)?
+            .into_iter()
+            .filter_map(to_the_node)
+            .collect())
     }
 }
 
@@ -243,19 +204,19 @@ mod tests {
         for (wrong, expected) in [
             (
                 mapping(70_000, 80, 0, ""),
-                "config.port_mappings[0].host_port: 70000 is not a port",
+                "config.port_mappings[0].host_port: 70000 is not between 0 and 65535",
             ),
             (
                 mapping(-1, 80, 0, ""),
-                "config.port_mappings[0].host_port: -1 is not a port",
+                "config.port_mappings[0].host_port: -1 is not between 0 and 65535",
             ),
             (
                 mapping(80, 0, 0, ""),
-                "config.port_mappings[0].container_port: 0 is not a port",
+                "config.port_mappings[0].container_port: 0 is not between 1 and 65535",
             ),
             (
                 mapping(80, 80, 9, ""),
-                "config.port_mappings[0].protocol: 9 is not a protocol",
+                "config.port_mappings[0].protocol: 9 is not TCP, UDP or SCTP",
             ),
             (
                 mapping(80, 80, 0, "here"),

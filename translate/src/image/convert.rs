@@ -84,7 +84,7 @@ fn is_tag(name: &str) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.contains(NONE)
+    !name.is_empty() && !name.contains(NONE)
 }
 
 /// `USER` without its group, as a number where it is one.

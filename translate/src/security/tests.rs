@@ -87,10 +87,16 @@ fn users() {
             ..Default::default()
         });
         assert_eq!(settings.user.as_deref(), expected);
+        let said = |text: &str| settings.caveats.iter().any(|caveat| caveat.contains(text));
         assert_eq!(
-            settings.caveats.is_empty(),
-            gid.is_none(),
-            "the image's groups are lost, and it is said"
+            said("supplemental groups"),
+            gid.is_some(),
+            "the image's groups are lost"
+        );
+        assert_eq!(
+            said("run_as_user"),
+            uid.is_some() && !name.is_empty(),
+            "one of two users is taken"
         );
     }
 }

@@ -4,6 +4,8 @@ use cri::{Int64Value, SupplementalGroupsPolicy};
 
 use crate::Invalid;
 
+const POLICY: &str = "supplemental_groups_policy";
+
 /// `Config.User`.
 ///
 /// CRI allows one of uid and name; should both come, the name wins, as in containerd and cri-dockerd,
@@ -49,10 +51,7 @@ pub(super) fn groups(gids: &[i64]) -> Result<Vec<String>, Invalid> {
 /// group, and leaves them out if it does. So one combination is exact on each side; of the others, the
 /// stricter outcome is allowed with a word, and the laxer one refused.
 pub(super) fn policy(policy: i32, gid: Option<Int64Value>) -> Result<Option<String>, Invalid> {
-    const FIELD: &str = "supplemental_groups_policy";
-    let asked = SupplementalGroupsPolicy::try_from(policy)
-        .map_err(|_| Invalid::new(FIELD, format!("{policy} is not a known policy")))?;
-    match (asked, gid) {
+    match (known_policy(policy)?, gid) {
         (SupplementalGroupsPolicy::Merge, None) | (SupplementalGroupsPolicy::Strict, Some(_)) => Ok(None),
         (SupplementalGroupsPolicy::Merge, Some(gid)) => Ok(Some(format!(
             "supplemental groups: with the explicit group {} the engine leaves out the groups that the \
@@ -60,11 +59,25 @@ pub(super) fn policy(policy: i32, gid: Option<Int64Value>) -> Result<Option<Stri
             gid.value
         ))),
         (SupplementalGroupsPolicy::Strict, None) => Err(Invalid::new(
-            FIELD,
+            POLICY,
             "Strict can be honoured only with run_as_group set: without it the engine adds the groups \
              that the image gives the user",
         )),
     }
+}
+
+/// Reads the policy's number.
+pub(super) fn known_policy(policy: i32) -> Result<SupplementalGroupsPolicy, Invalid> {
+    SupplementalGroupsPolicy::try_from(policy)
+        .map_err(|_| Invalid::new(POLICY, format!("{policy} is not a known policy")))
+}
+
+/// What is lost where a request names its user twice.
+pub(super) fn both(uid: Option<Int64Value>, name: &str) -> Option<String> {
+    let uid = uid.filter(|_| !name.is_empty())?.value;
+    Some(format!(
+        "run_as_user {uid}: passed over, run_as_username {name:?} is given too"
+    ))
 }
 
 /// The Engine takes ids up to the largest signed 32-bit number.
