@@ -110,7 +110,7 @@ pub async fn run(config: Config) -> Result<()> {
         "serving CRI"
     );
     let greeting = tokio::spawn(greet(engine, sandboxes));
-    let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await?;
+    let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await;
     greeting.abort();
     // Calls whose callers have gone are not among those that the server waits for.
     let rest = if ending == Ending::Complete {

@@ -6,6 +6,11 @@
 //! the socket and hyper, which follows the framing of HTTP/2 and rewrites that one header.
 //!
 //! What it does not understand it passes on unchanged: h2 is the judge of malformed input.
+//!
+//! Two things that HTTP/2 allows are left alone, because no client does them. An authority whose name is an index
+//! into the dynamic table: encoders find the name in the static table, which comes first (RFC 7541, 2.3.3). And
+//! an illegal authority after a legal one: libraries derive it from the channel's target, so that it stays the same
+//! on a connection. Such a call is reset as it would be without us.
 
 mod hpack;
 mod huffman;
@@ -105,6 +110,11 @@ impl Filter {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.held);
         self.state = State::Through;
+    }
+
+    /// Whether the client may still be about to send the connection preface.
+    fn awaits_preface(&self) -> bool {
+        matches!(self.state, State::Preface(_))
     }
 
     /// Whether everything from here on passes unchanged, so that the filter can be left out.

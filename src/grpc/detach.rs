@@ -1,6 +1,6 @@
 //! Calls that outlive their callers.
 //!
-//! tonic drops the future of a call when the client cancels it or its `grpc-timeout` passes, wherever that
+//! The server drops the future of a call when the client cancels it or its `grpc-timeout` passes, wherever that
 //! future happens to wait. A sandbox half made would be left behind, and the kubelet's next try would
 //! meet it. So everything that changes the node runs in a task of its own; the caller only waits for it.
 

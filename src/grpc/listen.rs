@@ -1,5 +1,7 @@
 //! The sockets that CRI is served on.
 
+mod accept;
+mod connection;
 mod serve;
 mod socket;
 

@@ -6,7 +6,7 @@ use cri::runtime_service_server::RuntimeService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use super::{detach::Detached, status::caller_timeout};
+use super::{deadline::caller_timeout, detach::Detached};
 use crate::{
     container::Containers,
     error::{Error, Result},
@@ -50,7 +50,7 @@ impl Runtime {
 
 /// When the caller stops waiting.
 fn deadline(metadata: &MetadataMap) -> Instant {
-    Instant::now() + caller_timeout(metadata).unwrap_or(NETWORK_PATIENCE)
+    Instant::now() + caller_timeout(metadata.as_ref()).unwrap_or(NETWORK_PATIENCE)
 }
 
 #[tonic::async_trait]

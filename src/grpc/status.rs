@@ -1,8 +1,6 @@
 //! Errors as gRPC statuses. The one place that chooses codes.
 
-use std::time::Duration;
-
-use tonic::{Code, Status, metadata::MetadataMap};
+use tonic::{Code, Status};
 use translate::{
     Invalid,
     image::PullFailure,
@@ -73,23 +71,6 @@ fn engine(error: &EngineError) -> Code {
     }
 }
 
-/// How long the caller waits, by its `grpc-timeout` header: up to eight digits and a unit.
-pub(super) fn caller_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let amount: u32 = digits.parse().ok()?;
-    let one = match unit {
-        "H" => Duration::from_secs(3600),
-        "M" => Duration::from_secs(60),
-        "S" => Duration::from_secs(1),
-        "m" => Duration::from_millis(1),
-        "u" => Duration::from_micros(1),
-        "n" => Duration::from_nanos(1),
-        _ => return None,
-    };
-    one.checked_mul(amount)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,29 +110,6 @@ mod tests {
         ];
         for (error, expected) in cases {
             assert_eq!(code(&error), expected, "{error}");
-        }
-    }
-
-    #[test]
-    fn the_callers_patience_is_read() {
-        let cases = [
-            ("2M", Some(120_000)),
-            ("500m", Some(500)),
-            ("1S", Some(1000)),
-            ("S", None),
-            ("1x", None),
-            ("", None),
-        ];
-        for (text, milliseconds) in cases {
-            let mut metadata = MetadataMap::new();
-            if let Ok(value) = text.parse() {
-                metadata.insert("grpc-timeout", value);
-            }
-            assert_eq!(
-                caller_timeout(&metadata),
-                milliseconds.map(Duration::from_millis),
-                "{text:?}"
-            );
         }
     }
 }

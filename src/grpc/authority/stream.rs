@@ -1,6 +1,7 @@
 //! The filter around a stream.
 
 use std::{
+    future::poll_fn,
     io,
     mem::take,
     pin::Pin,
@@ -8,7 +9,6 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 
 use super::Filter;
 
@@ -39,6 +39,38 @@ impl<T> Repaired<T> {
             passed: Vec::new(),
             taken: 0,
         }
+    }
+
+    /// Waits until the client has sent the connection preface, or something else, or has closed. What it
+    /// sent is still to be read.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub async fn preface(&mut self) -> io::Result<()>
+    where
+        T: AsyncRead + Unpin,
+    {
+        while self.filter.awaits_preface() {
+            poll_fn(|cx| self.poll_fill(cx)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads once from the client, through the filter.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        T: AsyncRead + Unpin,
+    {
+        self.chunk.resize(CHUNK, 0);
+        let mut chunk = ReadBuf::new(&mut self.chunk);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut chunk))?;
+        match chunk.filled() {
+            // The reader meets the end once more, at the stream itself.
+            [] => self.filter.finish(&mut self.passed),
+            read => self.filter.push(read, &mut self.passed),
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Memory that is kept for the filter, in bytes.
@@ -75,14 +107,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Repaired<T> {
                 drop((take(&mut this.chunk), take(&mut this.passed)));
                 return Pin::new(&mut this.inner).poll_read(cx, into);
             }
-            this.chunk.resize(CHUNK, 0);
-            let mut chunk = ReadBuf::new(&mut this.chunk);
-            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut chunk))?;
-            match chunk.filled() {
-                // The next turn reads the end once more, from the stream itself.
-                [] => this.filter.finish(&mut this.passed),
-                read => this.filter.push(read, &mut this.passed),
-            }
+            ready!(this.poll_fill(cx))?;
         }
     }
 }
@@ -110,13 +135,5 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Repaired<T> {
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-impl<T: Connected> Connected for Repaired<T> {
-    type ConnectInfo = T::ConnectInfo;
-
-    fn connect_info(&self) -> T::ConnectInfo {
-        self.inner.connect_info()
     }
 }

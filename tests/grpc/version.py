@@ -1,7 +1,8 @@
 """Calls RuntimeService.Version.
 
-Arguments: target, number of connections, calls on each, and the authority to name (none: what this
-version of grpcio names by itself). The messages go as raw bytes, so that no
+Arguments: target, number of connections, calls on each, the authority to name (none or empty: what this
+version of grpcio names by itself), and a grpc-timeout for the server alone to keep (none: 10 seconds, kept by
+this client too). The messages go as raw bytes, so that no
 generated code is needed. Prints the distinct answers in hex, or the status that came instead.
 """
 
@@ -14,12 +15,13 @@ def identity(message):
     return message
 
 
-def main(target, connections, calls, authority=None):
+def main(target, connections, calls, authority=None, patience=None):
     answers = set()
     # Otherwise channels with the same target and options share one connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
-    if authority is not None:
+    if authority:
         options.append(("grpc.default_authority", authority))
+    limit = {"metadata": [("grpc-timeout", patience)]} if patience else {"timeout": 10}
     for _ in range(int(connections)):
         with grpc.insecure_channel(target, options=options) as channel:
             version = channel.unary_unary("/runtime.v1.RuntimeService/Version", identity, identity)
@@ -31,7 +33,7 @@ def main(target, connections, calls, authority=None):
                 if error.code() != grpc.StatusCode.UNIMPLEMENTED:
                     raise
             for _ in range(int(calls)):
-                answers.add(version(b"\x0a\x020.", timeout=10).hex())
+                answers.add(version(b"\x0a\x020.", **limit).hex())
     print(" ".join(sorted(answers)))
 
 
