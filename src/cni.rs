@@ -175,6 +175,7 @@ pub struct Cni {
     undo_limit: Duration,
     // Apart, so that a network that hangs when pods are added still lets pods go.
     setups: Semaphore,
+    at_once: usize,
     teardowns: Semaphore,
 }
 
@@ -192,6 +193,7 @@ impl Cni {
             pod_cidrs: RwLock::default(),
             undo_limit: config.undo_limit,
             setups: Semaphore::new(at_once),
+            at_once,
             teardowns: Semaphore::new(at_once),
         })
     }
@@ -239,6 +241,16 @@ impl Cni {
                 });
         }
         Ok(None)
+    }
+
+    /// Waits until no pod is being added, and keeps others from it.
+    async fn alone(&self, deadline: Instant) -> Result<tokio::sync::SemaphorePermit<'_>, CniError> {
+        let all = u32::try_from(self.at_once).unwrap_or(u32::MAX);
+        match tokio::time::timeout_at(deadline, self.setups.acquire_many(all)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // The semaphores are never closed.
+            Ok(Err(_)) | Err(_) => Err(CniError::Busy),
+        }
     }
 
     async fn permit<'a>(

@@ -3,7 +3,7 @@
 mod cni;
 mod docker;
 
-use std::{collections::HashSet, net::IpAddr};
+use std::net::IpAddr;
 
 use tokio::time::Instant;
 use translate::{
@@ -86,18 +86,18 @@ impl Network {
         }
     }
 
-    /// The sandboxes, alive or not, whose network namespace is pinned.
-    pub async fn pinned(&self) -> Result<Vec<String>> {
+    /// The sandboxes, alive or not, whose network would have to be taken down.
+    pub async fn connected(&self) -> Result<Vec<String>> {
         match self {
-            Self::Cni(network) => network.pinned_sandboxes().await,
+            Self::Cni(network) => network.connected().await,
             Self::Docker(_) => Ok(Vec::new()),
         }
     }
 
-    /// Forgets what the network keeps of sandboxes that are not `alive`.
-    pub async fn collect(&self, alive: &HashSet<String>, deadline: Instant) -> Result<()> {
+    /// Lets the network forget what belongs to no sandbox.
+    pub async fn collect(&self, deadline: Instant) -> Result<()> {
         match self {
-            Self::Cni(network) => network.collect(alive, deadline).await,
+            Self::Cni(network) => network.collect(deadline).await,
             Self::Docker(_) => Ok(()),
         }
     }

@@ -156,6 +156,16 @@ impl Cni {
         Ok(())
     }
 
+    /// What is recorded of the current network.
+    ///
+    /// # Errors
+    ///
+    /// There is no network, or a record cannot be read.
+    pub async fn records(&self) -> Result<Vec<Record>, CniError> {
+        let name = self.watch.network()?.name.clone();
+        self.cached(move |cache| cache.records(&name)).await
+    }
+
     /// Takes out of the network what is recorded and `lost`, and tells the plugins (from 1.1 on, unless
     /// the configuration forbids it) that nothing but the rest of what is recorded is there.
     ///
@@ -164,10 +174,9 @@ impl Cni {
     /// Everything that failed; what could be done is done.
     pub async fn gc(&self, lost: impl Fn(&Record) -> bool, deadline: Instant) -> Result<(), CniError> {
         let network = self.watch.network()?;
-        let _permit = self.permit(&self.teardowns, deadline).await?;
-        let name = network.name.clone();
-        let records = self.cached(move |cache| cache.records(&name)).await?;
-        let (lost, kept): (Vec<_>, Vec<_>) = records.into_iter().partition(lost);
+        // What is being added is not recorded yet, and would be taken for garbage.
+        let _alone = self.alone(deadline).await?;
+        let (lost, kept): (Vec<_>, Vec<_>) = self.records().await?.into_iter().partition(lost);
         let mut errors = Vec::new();
         for record in lost {
             let (name, id, ifname) = (

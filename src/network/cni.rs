@@ -1,7 +1,7 @@
 //! Pods in a CNI network, their namespaces pinned as long as the network is up.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -12,7 +12,6 @@ use translate::{
     ContainerId, Invalid,
     cni::{
         bandwidth::Bandwidth,
-        cache::Record,
         capabilities::{Capabilities, Dns, PortMapping},
     },
     labels::SandboxRecord,
@@ -20,7 +19,7 @@ use translate::{
 
 use crate::{
     cni::{
-        Cni, CniConfig, PodNetwork,
+        Cni, CniConfig, CniError, PodNetwork,
         netns::{NetnsError, Pins},
     },
     config::Config,
@@ -110,22 +109,30 @@ impl CniNetwork {
         Ok(addresses)
     }
 
-    pub(super) async fn pinned_sandboxes(&self) -> Result<Vec<String>> {
+    /// The sandboxes that dockside has connected, by their pins, or, after a reboot, by what it recorded.
+    /// Records of other programs are theirs.
+    pub(super) async fn connected(&self) -> Result<Vec<String>> {
         let pins = self.pins.clone();
         let names = blocking(move || pins.list()).await?;
-        let id =
-            |name: &String| ContainerId::parse(name.strip_prefix(PREFIX)?).map(|id| id.as_str().to_owned());
-        Ok(names.iter().filter_map(id).collect())
+        let pinned = names
+            .into_iter()
+            .filter_map(|name| name.strip_prefix(PREFIX).map(str::to_owned));
+        let ours = format!("{PINS}/{PREFIX}");
+        let records = self.cni.records().await.unwrap_or_default();
+        let recorded = records
+            .into_iter()
+            .filter(|record| record.netns.starts_with(&ours));
+        let ids = pinned.chain(recorded.map(|record| record.container_id));
+        Ok(ids.filter(|id| ContainerId::parse(id).is_some()).collect())
     }
 
-    /// Takes what dockside recorded of sandboxes that are not `alive` out of the network. After a reboot
-    /// these records are all that is left of them. Records of other programs are theirs.
-    pub(super) async fn collect(&self, alive: &HashSet<String>, deadline: Instant) -> Result<()> {
-        let ours = Path::new(PINS).join(PREFIX);
-        let ours = ours.to_string_lossy();
-        let lost =
-            |record: &Record| record.netns.starts_with(&*ours) && !alive.contains(&record.container_id);
-        Ok(self.cni.gc(lost, deadline).await?)
+    /// Lets the plugins forget all that is not recorded.
+    pub(super) async fn collect(&self, deadline: Instant) -> Result<()> {
+        match self.cni.gc(|_| false, deadline).await {
+            // Without a network there is nothing to forget.
+            Err(CniError::NotReady(_)) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     pub(super) async fn status(&self) -> std::result::Result<(), String> {

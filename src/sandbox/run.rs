@@ -142,8 +142,11 @@ impl Sandboxes {
 
     async fn undo(&self, id: &str) {
         if let Err(error) = self.take_down(id, Instant::now() + UNDO).await {
-            // The kubelet finds what is left in its next list, and removes it.
+            // The kubelet finds what is left in its next list, and removes it: it must not look ready.
             warn!(id, "cannot take back a sandbox that could not be made: {error}");
+            if let Err(error) = self.kill(id).await {
+                warn!(id, "cannot stop a sandbox that could not be made: {error}");
+            }
         }
     }
 

@@ -36,7 +36,7 @@ impl Sandboxes {
         Ok(())
     }
 
-    async fn kill(&self, id: &str) -> Result<()> {
+    pub(super) async fn kill(&self, id: &str) -> Result<()> {
         match self.engine.stop_container(id, Duration::ZERO).await {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),

@@ -13,6 +13,8 @@ impl Sandboxes {
     /// Takes down the networks of sandboxes that are gone: removed by hand, or by a restart of the node,
     /// while dockside was away.
     pub async fn sweep(&self) -> Result<()> {
+        // In this order: a sandbox that is made meanwhile is in the list before its network is connected.
+        let connected = self.network.connected().await?;
         let alive: HashSet<String> = self
             .store
             .list_sandboxes(&cri::PodSandboxFilter::default())
@@ -20,12 +22,10 @@ impl Sandboxes {
             .into_iter()
             .map(|s| s.id)
             .collect();
-        for id in self.network.pinned().await? {
-            if alive.contains(&id) {
-                continue;
-            }
-            let _lock = self.locks.exclusive(&id).await;
-            match self.network.disconnect(&id, Instant::now() + EACH).await {
+        let lost: HashSet<String> = connected.into_iter().filter(|id| !alive.contains(id)).collect();
+        for id in &lost {
+            let _lock = self.locks.exclusive(id).await;
+            match self.network.disconnect(id, Instant::now() + EACH).await {
                 Ok(()) => info!(id, "took down the network of a sandbox that is gone"),
                 Err(error) => warn!(
                     id,
@@ -33,6 +33,6 @@ impl Sandboxes {
                 ),
             }
         }
-        self.network.collect(&alive, Instant::now() + EACH).await
+        self.network.collect(Instant::now() + EACH).await
     }
 }

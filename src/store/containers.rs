@@ -24,6 +24,15 @@ impl Store {
         }
         let id = (!wanted.id.is_empty()).then_some(wanted.id.as_str());
         let entries = self.engine.list_containers(&only, id).await?;
+        for entry in &entries {
+            // One that an earlier daemon has created may have failed to start since. Asked once for each.
+            if entry.state == "created" && !self.known().containers.contains_key(&entry.id) {
+                match self.inspect_container(&entry.id).await {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => {}
+                }
+            }
+        }
         let mut items = Vec::with_capacity(entries.len());
         for entry in &entries {
             let Some(container) = self.container_of(entry) else {
