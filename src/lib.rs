@@ -21,3 +21,4 @@ pub mod node;
 pub mod sandbox;
 pub mod status;
 pub mod store;
+pub mod streaming;
