@@ -21,6 +21,8 @@ use crate::grpc::listen::Endpoint;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "dockside", version = VERSION, max_term_width = 100, styles = styling::Styles::plain())]
 #[command(disable_version_flag = true)]
+// As in cri-dockerd, the last one counts: a unit's drop-in appends its own to what is there.
+#[command(args_override_self = true)]
 pub struct Config {
     /// Where to serve CRI: unix:///path. May be repeated.
     #[arg(
@@ -364,6 +366,12 @@ mod tests {
         assert_eq!(config.image_pull_progress_deadline, Duration::from_secs(150));
         assert_eq!(config.request_timeout(), REQUEST_TIMEOUT);
         assert!(config.without_effect().is_empty());
+    }
+
+    #[test]
+    fn of_an_option_given_twice_the_last_counts() {
+        let config = parse(&["--cni-conf-dir=/a", "--pod-cidr=10.0.0.0/8", "--cni-conf-dir=/b"]).unwrap();
+        assert_eq!(config.cni_conf_dir, PathBuf::from("/b"));
     }
 
     #[test]

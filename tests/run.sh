@@ -2,6 +2,7 @@
 # Runs every test of the workspace beside a real Docker Engine that belongs to this run alone.
 #
 #   tests/run.sh [--engine distribution|trixie|forky|SOCKET] [--keep] [--self-check] [FILTER...]
+#   tests/run.sh [--engine …] [--keep] --bench NAME [-- OPTION...]
 #   tests/run.sh [--engine …] --down
 #
 #   --engine      whose Engine: this distribution's (the default), that Debian suite's, or the one that
@@ -9,6 +10,7 @@
 #   --keep        leave the environment up afterwards and say how to enter it; the next run ends it
 #   --down        only end what --keep has left
 #   --self-check  check the environment itself, by curl alone, instead of running cargo's tests
+#   --bench       run a benchmark (tests/bench) of the release build instead of the tests
 #   FILTER        names of tests, as after `cargo test --`
 #
 # Needs root, cargo, and Debian or Ubuntu with apt; fetches the rest. The Engine and the tests live in network,
@@ -24,7 +26,7 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 here=$root/tests/env
 . "$here/common.sh"
 
-engine=distribution keep=no down=no self_check=no filters=()
+engine=distribution keep=no down=no self_check=no bench= filters=()
 while [ $# -gt 0 ]; do
   case $1 in
     --engine) [ $# -ge 2 ] || die "--engine needs a value"; engine=$2; shift ;;
@@ -32,6 +34,8 @@ while [ $# -gt 0 ]; do
     --keep) keep=yes ;;
     --down) down=yes ;;
     --self-check) self_check=yes ;;
+    --bench) [ $# -ge 2 ] || die "--bench needs a value"; bench=$2; shift ;;
+    --bench=*) bench=${1#*=} ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     --) shift; filters+=("$@"); break ;;
     -*) die "unknown option $1 (see --help)" ;;
@@ -101,7 +105,10 @@ step "tools"
   "$here/images.sh" "$cache"
 ) 8>"$cache/lock" 9>&-
 
-if [ "$self_check" = no ]; then
+if [ -n "$bench" ]; then
+  step "build"
+  "$cargo" bench --no-run --locked --bench "$bench" 9>&-
+elif [ "$self_check" = no ]; then
   step "build"
   "$cargo" test --no-run --workspace --locked 9>&-
 fi
@@ -135,6 +142,9 @@ say "$(cat "$dir/ready")"
 if [ "$self_check" = yes ]; then
   command=("$here/self-check.sh")
   step "self-check"
+elif [ -n "$bench" ]; then
+  command=("$cargo" bench --offline --locked --bench "$bench" -- "${filters[@]}")
+  step "benchmark"
 else
   command=("$cargo" test --workspace --offline --locked --no-fail-fast --
     --test-threads="${DOCKSIDE_TEST_THREADS:-4}" "${filters[@]}")
