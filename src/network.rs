@@ -54,7 +54,7 @@ impl Network {
         }
     }
 
-    /// Gives a started sandbox its network. What fails half way is undone.
+    /// Gives a started sandbox its network. After a failure it is to be disconnected: the pin is kept for that.
     pub async fn connect(
         &self,
         id: &str,
@@ -69,10 +69,15 @@ impl Network {
         }
     }
 
-    /// Takes a sandbox's network down. One that has none, or no more, is fine.
-    pub async fn disconnect(&self, id: &str, deadline: Instant) -> Result<()> {
+    /// Takes a sandbox's network down. One that has none, or no more, is fine; `record` may be lost.
+    pub async fn disconnect(
+        &self,
+        id: &str,
+        record: Option<&SandboxRecord>,
+        deadline: Instant,
+    ) -> Result<()> {
         match self {
-            Self::Cni(network) => network.disconnect(id, deadline).await,
+            Self::Cni(network) => network.disconnect(id, record, deadline).await,
             // The Engine does, when the pause container stops.
             Self::Docker(_) => Ok(()),
         }

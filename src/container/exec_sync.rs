@@ -52,7 +52,10 @@ impl Containers {
             .create_exec(&container.id, spec)
             .await
             .map_err(|error| not_running(error, &container.id))?;
-        let deadline = (seconds > 0).then(|| Instant::now() + Duration::from_secs(seconds));
+        let deadline = (seconds > 0)
+            .then(|| Instant::now().checked_add(Duration::from_secs(seconds)))
+            // More than the clock can hold is as good as never.
+            .flatten();
 
         let mut guard = KillOnDrop {
             containers: Arc::clone(&self),

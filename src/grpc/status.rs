@@ -22,8 +22,20 @@ impl From<Error> for Status {
             }
             other => other.to_string(),
         };
-        Self::new(code(&error), message)
+        Self::new(code(&error), shortened(message))
     }
+}
+
+/// A status travels in a header, where every odd byte takes three, and clients (Python's: 8 KiB) drop the whole
+/// connection if that is too long.
+fn shortened(mut message: String) -> String {
+    const MOST: usize = 2048;
+    if message.len() > MOST {
+        let whole = (0..=MOST).rev().find(|&end| message.is_char_boundary(end));
+        message.truncate(whole.unwrap_or_default());
+        message.push_str("...");
+    }
+    message
 }
 
 fn code(error: &Error) -> Code {
@@ -111,5 +123,13 @@ mod tests {
         for (error, expected) in cases {
             assert_eq!(code(&error), expected, "{error}");
         }
+    }
+
+    #[test]
+    fn messages_fit_into_a_header() {
+        let status = Status::from(Error::no_sandbox("é".repeat(100_000)));
+        assert!(status.message().len() < 2100 && status.message().ends_with("é..."));
+        let status = Status::from(Error::no_sandbox("short"));
+        assert_eq!(status.message(), "sandbox \"short\" is not known");
     }
 }

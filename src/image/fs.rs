@@ -29,6 +29,13 @@ pub(super) struct Usage {
     last: Mutex<Option<(Instant, u64)>>,
 }
 
+impl Usage {
+    /// The images are others than at the last sum.
+    pub(super) fn forget(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// What a filesystem holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FsUsage {

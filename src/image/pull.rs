@@ -45,19 +45,34 @@ impl Images {
             .transpose()
             .map_err(|_| Invalid::new("auth", "cannot be sent to the docker engine"))?;
         let pull = async {
-            let stream = self
+            let asking = self
                 .engine
-                .pull_image(&target.from_image, &target.tag, credentials)
-                .await?;
-            self.follow(name, stream).await
+                .pull_image(&target.from_image, &target.tag, credentials);
+            self.follow(name, self.unless_stalled(name, asking).await?).await
         };
         pull.await.map_err(|error| explain(name, error))?;
         let found = self.engine.inspect_image(&reference.inspect_name()).await?;
         let image =
             found.ok_or_else(|| Error::Internal(format!("image {name} is not there after its pull")))?;
         self.learn(&image);
+        self.usage.forget();
         info!(image = name, id = image.id, took = ?began.elapsed(), "image pulled");
         Ok(image.id)
+    }
+
+    /// Waits for a pull's first sign of life: the Engine begins its answer when it has the manifest.
+    async fn unless_stalled<T>(
+        &self,
+        name: &str,
+        asking: impl Future<Output = std::result::Result<T, EngineError>>,
+    ) -> Result<T> {
+        if self.stall.is_zero() {
+            return Ok(asking.await?);
+        }
+        match timeout(self.stall, asking).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(given_up(name, self.stall)),
+        }
     }
 
     /// Reads a pull's messages to their end.
@@ -81,8 +96,7 @@ impl Images {
             let idle = progress.idle(began.elapsed());
             // Other pulls and the disk take their time; only a registry is given up.
             if !self.stall.is_zero() && idle > self.stall && progress.waiting_for() == WaitingFor::Registry {
-                let text = format!("no progress for {} s, giving up", idle.as_secs());
-                return Err(failed(name, PullFailure::RegistryUnavailable, &text));
+                return Err(given_up(name, idle));
             }
         }
         decoder
@@ -97,6 +111,10 @@ impl Images {
 /// The Engine's refusal of a pull, in the words that the kubelet looks for.
 fn explain(name: &str, error: Error) -> Error {
     match error {
+        // A name that only the Engine's own rules forbid.
+        Error::Engine(EngineError::Refused {
+            status: 400, message, ..
+        }) => Invalid::new("image.image", message).into(),
         Error::Engine(EngineError::Refused { message, .. }) => failed(name, classify(&message), &message),
         other => other,
     }
@@ -107,6 +125,11 @@ fn failed(name: &str, class: PullFailure, text: &str) -> Error {
         class,
         message: class.message(name, text),
     }
+}
+
+fn given_up(name: &str, idle: Duration) -> Error {
+    let text = format!("no progress for {} s, giving up", idle.as_secs());
+    failed(name, PullFailure::RegistryUnavailable, &text)
 }
 
 fn garbled(name: &str, why: &str) -> Error {

@@ -37,6 +37,7 @@ impl Images {
             }
         }
         self.learnt().remove(&found.id);
+        self.usage.forget();
         info!(id = found.id, names = ?found.repo_tags, "image removed");
         Ok(())
     }

@@ -75,7 +75,12 @@ impl CniNetwork {
         Ok(())
     }
 
-    pub(super) async fn disconnect(&self, id: &str, deadline: Instant) -> Result<()> {
+    pub(super) async fn disconnect(
+        &self,
+        id: &str,
+        record: Option<&SandboxRecord>,
+        deadline: Instant,
+    ) -> Result<()> {
         let path = self.pins.path(&pin(id)).map_err(failed)?;
         let pinned = path.exists();
         if !pinned && matches!(self.cni.addresses(id), Ok(None)) {
@@ -84,16 +89,14 @@ impl CniNetwork {
             return Ok(());
         }
         let netns = if pinned { path } else { Default::default() };
-        self.cni
-            .del(
-                &PodNetwork {
-                    sandbox_id: id.into(),
-                    netns,
-                    ..PodNetwork::default()
-                },
-                deadline,
-            )
-            .await?;
+        // After an ADD that was cut off nothing is cached: portmap, for one, undoes only what it is told of.
+        let described = record.and_then(|record| describe(id, record, &netns).ok());
+        let pod = described.unwrap_or_else(|| PodNetwork {
+            sandbox_id: id.into(),
+            netns,
+            ..PodNetwork::default()
+        });
+        self.cni.del(&pod, deadline).await?;
         self.known().remove(id);
         self.pinned(id, |pins, name| pins.unpin(&name)).await
     }

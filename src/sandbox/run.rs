@@ -142,17 +142,19 @@ impl Sandboxes {
 
     async fn undo(&self, id: &str) {
         if let Err(error) = self.take_down(id, Instant::now() + UNDO).await {
-            // The kubelet finds what is left in its next list, and removes it: it must not look ready.
             warn!(id, "cannot take back a sandbox that could not be made: {error}");
+            // The kubelet finds what is left in its next list, and removes it. It must not look ready.
             if let Err(error) = self.kill(id).await {
-                warn!(id, "cannot stop a sandbox that could not be made: {error}");
+                warn!(id, "cannot stop it either: {error}");
             }
         }
     }
 
     /// Removes a pause container and its network.
     pub(super) async fn take_down(&self, id: &str, deadline: Instant) -> Result<()> {
-        self.network.disconnect(id, deadline).await?;
+        let known = self.store.sandbox(id).await.ok();
+        let record = known.as_ref().map(|sandbox| &sandbox.record);
+        self.network.disconnect(id, record, deadline).await?;
         match self.engine.remove_container(id).await {
             Err(error) if !error.is_not_found() => return Err(error.into()),
             _ => {}

@@ -28,7 +28,9 @@ impl Sandboxes {
         .await?;
         // 2. The network, while its namespace is there. Repeated until it has succeeded once.
         if !sandbox.host_network() {
-            self.network.disconnect(id, deadline).await?;
+            self.network
+                .disconnect(id, Some(&sandbox.record), deadline)
+                .await?;
         }
         // 3. The pause container.
         self.kill(id).await?;

@@ -25,7 +25,7 @@ impl Sandboxes {
         let lost: HashSet<String> = connected.into_iter().filter(|id| !alive.contains(id)).collect();
         for id in &lost {
             let _lock = self.locks.exclusive(id).await;
-            match self.network.disconnect(id, Instant::now() + EACH).await {
+            match self.network.disconnect(id, None, Instant::now() + EACH).await {
                 Ok(()) => info!(id, "took down the network of a sandbox that is gone"),
                 Err(error) => warn!(
                     id,

@@ -23,6 +23,10 @@ impl Store {
             only.push(format!("{}={}", labels::SANDBOX_ID, wanted.pod_sandbox_id));
         }
         let id = (!wanted.id.is_empty()).then_some(wanted.id.as_str());
+        if id.is_some_and(|id| ContainerId::parse(id).is_none()) {
+            // The Engine need not be bothered with what is no id.
+            return Ok(Vec::new());
+        }
         let entries = self.engine.list_containers(&only, id).await?;
         for entry in &entries {
             // One that an earlier daemon has created may have failed to start since. Asked once for each.

@@ -16,6 +16,10 @@ impl Store {
     pub async fn list_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<cri::PodSandbox>> {
         let only = [format!("{}={}", labels::TYPE, labels::TYPE_SANDBOX)];
         let id = (!wanted.id.is_empty()).then_some(wanted.id.as_str());
+        if id.is_some_and(|id| ContainerId::parse(id).is_none()) {
+            // The Engine need not be bothered with what is no id.
+            return Ok(Vec::new());
+        }
         let entries = self.engine.list_containers(&only, id).await?;
         let items: Vec<_> = entries
             .iter()

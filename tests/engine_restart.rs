@@ -1,0 +1,151 @@
+//! The Engine ends and comes back. In a process of its own: it is the Engine of all tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use cri::{ContainerState, PodSandboxState};
+use support::{Daemon, Env, container_of};
+use tonic::Code;
+
+fn engine(command: &str) {
+    let status = Command::new(Env::get().dir.join(command)).status().unwrap();
+    assert!(status.success(), "{command}: {status}");
+}
+
+/// The `RuntimeReady` condition, which must come within a second.
+async fn ready(daemon: &Daemon) -> (bool, String) {
+    let began = Instant::now();
+    let answer = daemon
+        .runtime()
+        .status(cri::StatusRequest { verbose: true })
+        .await;
+    assert!(
+        began.elapsed() < Duration::from_millis(1000),
+        "{:?}",
+        began.elapsed()
+    );
+    let conditions = answer.unwrap().into_inner().status.unwrap().conditions;
+    let condition = conditions
+        .into_iter()
+        .find(|condition| condition.r#type == "RuntimeReady")
+        .unwrap();
+    (condition.status, condition.message)
+}
+
+async fn recovers(daemon: &Daemon) {
+    let began = Instant::now();
+    while !ready(daemon).await.0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            ready(daemon).await
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_ends_and_comes_back_is_followed() {
+    let mut daemon = support::daemon!().start().await;
+    let image = daemon.pull("busybox:1").await;
+    let mut pod = daemon.pod("survivor");
+    pod.annotations = [("some".to_owned(), "thing".to_owned())].into();
+    let sandbox = daemon.run_pod(&pod).await;
+    let config = container_of(&pod, "main", &image, &["sleep", "1000"]);
+    let id = daemon.run_container(&sandbox, &pod, &config).await;
+    let before = daemon.container_status(&id).await;
+    for stop in ["engine-stop", "engine-kill"] {
+        engine(stop);
+        let (up, message) = ready(&daemon).await;
+        assert!(
+            !up && message.contains(Env::get().engine.to_str().unwrap()),
+            "{message}"
+        );
+        let mut runtime = daemon.runtime();
+        let codes = [
+            runtime
+                .list_pod_sandbox(cri::ListPodSandboxRequest::default())
+                .await
+                .map(drop),
+            runtime
+                .list_containers(cri::ListContainersRequest::default())
+                .await
+                .map(drop),
+            daemon
+                .images()
+                .list_images(cri::ListImagesRequest::default())
+                .await
+                .map(drop),
+            runtime
+                .container_status(cri::ContainerStatusRequest {
+                    container_id: id.clone(),
+                    verbose: false,
+                })
+                .await
+                .map(drop),
+            runtime
+                .stop_pod_sandbox(cri::StopPodSandboxRequest {
+                    pod_sandbox_id: sandbox.clone(),
+                })
+                .await
+                .map(drop),
+        ]
+        .map(|answer| answer.map_err(|error| error.code()));
+        assert_eq!(
+            codes,
+            [Err(Code::Unavailable); 5],
+            "an Engine that is away is no empty node"
+        );
+        // One that is started meanwhile waits for it.
+        daemon.restart().await;
+        assert!(!ready(&daemon).await.0);
+        engine("engine-start");
+        recovers(&daemon).await;
+    }
+    let after = daemon.container_status(&id).await;
+    assert_eq!(after.state(), ContainerState::ContainerExited);
+    assert_eq!(
+        (
+            &after.metadata,
+            &after.labels,
+            after.created_at,
+            &after.image,
+            &after.mounts
+        ),
+        (
+            &before.metadata,
+            &before.labels,
+            before.created_at,
+            &before.image,
+            &before.mounts
+        )
+    );
+    let status = daemon.sandbox_status(&sandbox).await;
+    assert_eq!(status.state(), PodSandboxState::SandboxNotready);
+    assert_eq!(status.annotations, pod.annotations);
+    // As the kubelet does after a restart of the node.
+    let request = cri::StopPodSandboxRequest {
+        pod_sandbox_id: sandbox.clone(),
+    };
+    daemon.runtime().stop_pod_sandbox(request).await.unwrap();
+    pod.metadata.as_mut().unwrap().attempt = 1;
+    let next = daemon.run_pod(&pod).await;
+    let id = daemon.run_container(&next, &pod, &config).await;
+    assert_eq!(daemon.sh(&id, "echo again").await, "again");
+    for sandbox in [sandbox, next] {
+        let request = cri::RemovePodSandboxRequest {
+            pod_sandbox_id: sandbox,
+        };
+        daemon.runtime().remove_pod_sandbox(request).await.unwrap();
+    }
+    assert_eq!(
+        support::Engine::get()
+            .named(&format!("_{}_", daemon.name()))
+            .len(),
+        0
+    );
+}

@@ -1,0 +1,15 @@
+//! The Engine, callers and dockside itself fail at bad moments.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "network/traces.rs"]
+mod traces;
+
+mod faults {
+    mod away;
+    mod callers;
+    mod ending;
+    mod input;
+    mod raw;
+    mod twice;
+}

@@ -1,0 +1,136 @@
+//! An Engine that is not there, or does not answer.
+
+use std::time::{Duration, Instant};
+
+use cri::StatusRequest;
+use support::{Daemon, EngineProxy, container_of};
+use tonic::Code;
+
+/// The `RuntimeReady` condition, which must come within a second.
+async fn ready(daemon: &Daemon) -> (bool, String) {
+    let began = Instant::now();
+    let answer = daemon.runtime().status(StatusRequest { verbose: true }).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(1000),
+        "{:?}",
+        began.elapsed()
+    );
+    let conditions = answer.unwrap().into_inner().status.unwrap().conditions;
+    let condition = conditions
+        .into_iter()
+        .find(|condition| condition.r#type == "RuntimeReady")
+        .unwrap();
+    (condition.status, condition.message)
+}
+
+async fn recovers(daemon: &Daemon) {
+    let began = Instant::now();
+    while !ready(daemon).await.0 {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_absent_at_the_start_is_waited_for() {
+    let proxy = EngineProxy::start();
+    proxy.go_down();
+    let began = Instant::now();
+    let daemon = support::daemon!().engine(proxy.socket()).start().await;
+    assert!(began.elapsed() < Duration::from_secs(3), "it serves at once");
+    let (up, message) = ready(&daemon).await;
+    assert!(
+        !up && message.contains(proxy.socket().to_str().unwrap()),
+        "{message}"
+    );
+    let mut runtime = daemon.runtime();
+    let run = cri::RunPodSandboxRequest {
+        config: Some(daemon.pod("early")),
+        ..Default::default()
+    };
+    let answers = [
+        runtime
+            .list_pod_sandbox(cri::ListPodSandboxRequest::default())
+            .await
+            .map(drop),
+        runtime
+            .list_containers(cri::ListContainersRequest::default())
+            .await
+            .map(drop),
+        runtime.run_pod_sandbox(run).await.map(drop),
+        runtime.version(cri::VersionRequest::default()).await.map(drop),
+        runtime
+            .runtime_config(cri::RuntimeConfigRequest {})
+            .await
+            .map(drop),
+        daemon
+            .images()
+            .list_images(cri::ListImagesRequest::default())
+            .await
+            .map(drop),
+        daemon
+            .images()
+            .image_fs_info(cri::ImageFsInfoRequest {})
+            .await
+            .map(drop),
+    ];
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(
+            error.message().contains(proxy.socket().to_str().unwrap()),
+            "{error}"
+        );
+    }
+    proxy.come_back();
+    recovers(&daemon).await;
+    daemon.run_pod(&daemon.pod("early")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_hangs_is_reported_within_a_second() {
+    let proxy = EngineProxy::start();
+    let options = support::daemon!().engine(proxy.socket());
+    let daemon = options.flag("--runtime-request-timeout=3s").start().await;
+    assert!(ready(&daemon).await.0);
+    let pod = daemon.pod("one");
+    let sandbox = daemon.run_pod(&pod).await;
+    proxy.freeze();
+    // Callers that hang must not keep others from the answer.
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let mut runtime = daemon.runtime();
+        waiting.push(tokio::spawn(async move {
+            runtime
+                .list_containers(cri::ListContainersRequest::default())
+                .await
+                .map(drop)
+        }));
+    }
+    for _ in 0..3 {
+        let (up, message) = ready(&daemon).await;
+        assert!(!up && !message.is_empty(), "{message}");
+    }
+    for answer in waiting {
+        let error = answer.await.unwrap().unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+    }
+    proxy.come_back();
+    recovers(&daemon).await;
+    let image = daemon.pull("busybox:1").await;
+    let config = container_of(&pod, "main", &image, &["sleep", "1000"]);
+    daemon.run_container(&sandbox, &pod, &config).await;
+}
+
+/// Idle connections that the Engine has closed meanwhile are no error of the next call.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_was_away_for_a_moment_is_not_noticed_afterwards() {
+    let proxy = EngineProxy::start();
+    let daemon = support::daemon!().engine(proxy.socket()).start().await;
+    let sandbox = daemon.run_pod(&daemon.pod("one")).await;
+    for _ in 0..5 {
+        proxy.go_down();
+        proxy.come_back();
+        daemon.sandbox_status(&sandbox).await;
+    }
+}

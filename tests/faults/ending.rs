@@ -1,0 +1,119 @@
+//! dockside ends, in order and not.
+
+use std::time::{Duration, Instant};
+
+use support::{Daemon, container_of};
+
+async fn everything(daemon: &Daemon, sandbox: &str, container: &str) -> String {
+    let mut runtime = daemon.runtime();
+    let filter = cri::ListPodSandboxRequest {
+        filter: Some(cri::PodSandboxFilter {
+            id: sandbox.into(),
+            ..Default::default()
+        }),
+    };
+    let sandboxes = runtime.list_pod_sandbox(filter).await.unwrap().into_inner();
+    let filter = cri::ListContainersRequest {
+        filter: Some(cri::ContainerFilter {
+            pod_sandbox_id: sandbox.into(),
+            ..Default::default()
+        }),
+    };
+    let containers = runtime.list_containers(filter).await.unwrap().into_inner();
+    assert!(sandboxes.items.len() == 1 && containers.containers.len() == 1);
+    let (one, other) = (
+        daemon.sandbox_status(sandbox).await,
+        daemon.container_status(container).await,
+    );
+    format!("{sandboxes:#?}\n{containers:#?}\n{one:#?}\n{other:#?}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_killed_knows_everything_again() {
+    let mut daemon = support::daemon!().start().await;
+    let image = daemon.pull("features:latest").await;
+    let mut pod = daemon.pod("known");
+    pod.annotations = [("a/b".to_owned(), "c\nd é".to_owned())].into();
+    let sandbox = daemon.run_pod(&pod).await;
+    let mut config = container_of(&pod, "main_with_underscores", &image, &["sleep", "1000"]);
+    config.annotations = [("e".to_owned(), "f".to_owned())].into();
+    config.metadata.as_mut().unwrap().attempt = 3;
+    let id = daemon.run_container(&sandbox, &pod, &config).await;
+    let before = everything(&daemon, &sandbox, &id).await;
+    assert!(before.contains("c\\nd é") || before.contains("c\\nd"), "{before}");
+    // Its socket is left behind, and is replaced.
+    daemon.kill();
+    assert!(daemon.socket().exists());
+    daemon.start_again().await;
+    assert_eq!(everything(&daemon, &sandbox, &id).await, before);
+    assert_eq!(daemon.sh(&id, "echo here").await, "here");
+    let request = cri::RemovePodSandboxRequest {
+        pod_sandbox_id: sandbox,
+    };
+    daemon.runtime().remove_pod_sandbox(request).await.unwrap();
+    crate::traces::no_traces(&daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_flight_is_finished_before_the_end() {
+    let mut daemon = support::daemon!().start().await;
+    let image = daemon.pull("busybox:1").await;
+    let pod = daemon.pod("slow");
+    let sandbox = daemon.run_pod(&pod).await;
+    let config = container_of(
+        &pod,
+        "main",
+        &image,
+        &["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"],
+    );
+    let id = daemon.run_container(&sandbox, &pod, &config).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (mut runtime, request) = (
+        daemon.runtime(),
+        cri::StopContainerRequest {
+            container_id: id.clone(),
+            timeout: 4,
+        },
+    );
+    let stopping = tokio::spawn(async move { runtime.stop_container(request).await.map(drop) });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    let status = tokio::task::block_in_place(|| daemon.stop());
+    assert!(status.success(), "{status}");
+    assert!(
+        (2..10).contains(&began.elapsed().as_secs()),
+        "{:?}",
+        began.elapsed()
+    );
+    stopping.await.unwrap().unwrap();
+    assert!(!daemon.socket().exists(), "nobody is to call any more");
+    daemon.start_again().await;
+    assert_eq!(daemon.container_status(&id).await.exit_code, 137);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_does_not_wait_for_ever() {
+    let mut daemon = support::daemon!().flag("--shutdown-timeout=1s").start().await;
+    let image = daemon.pull("busybox:1").await;
+    let pod = daemon.pod("slow");
+    let sandbox = daemon.run_pod(&pod).await;
+    let config = container_of(
+        &pod,
+        "main",
+        &image,
+        &["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"],
+    );
+    let id = daemon.run_container(&sandbox, &pod, &config).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut runtime = daemon.runtime();
+    let request = cri::StopContainerRequest {
+        container_id: id,
+        timeout: 20,
+    };
+    let stopping = tokio::spawn(async move { runtime.stop_container(request).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let began = Instant::now();
+    tokio::task::block_in_place(|| daemon.stop());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    stopping.await.unwrap().unwrap_err();
+}
