@@ -132,9 +132,21 @@ fn block_on<T>(test: impl Future<Output = T>) -> T {
     runtime.enable_all().build().unwrap().block_on(test)
 }
 
+/// Listens, once the connections of the listener before have ended.
+fn listen(at: &str) -> TcpListener {
+    let give_up = std::time::Instant::now() + Duration::from_secs(5);
+    loop {
+        match TcpListener::bind(at) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(std::time::Instant::now() < give_up, "listen at {at}: {error}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// What the pod answers on its port 80, asked for from the node.
 fn ask(node: &Namespace, pod: &Namespace, at: SocketAddr) -> String {
-    let listener = pod.within(|| TcpListener::bind("[::]:80").unwrap());
+    let listener = pod.within(|| listen("[::]:80"));
     let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
     let mut answer = String::new();
     node.within(|| {

@@ -2,50 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+#[path = "faults/ready.rs"]
+mod ready;
+
+use std::process::Command;
 
 use cri::{ContainerState, PodSandboxState};
-use support::{Daemon, Env, container_of};
+use support::{Env, container_of};
 use tonic::Code;
+
+use ready::{ready, recovers};
 
 fn engine(command: &str) {
     let status = Command::new(Env::get().dir.join(command)).status().unwrap();
     assert!(status.success(), "{command}: {status}");
-}
-
-/// The `RuntimeReady` condition, which must come within a second.
-async fn ready(daemon: &Daemon) -> (bool, String) {
-    let began = Instant::now();
-    let answer = daemon
-        .runtime()
-        .status(cri::StatusRequest { verbose: true })
-        .await;
-    assert!(
-        began.elapsed() < Duration::from_millis(1000),
-        "{:?}",
-        began.elapsed()
-    );
-    let conditions = answer.unwrap().into_inner().status.unwrap().conditions;
-    let condition = conditions
-        .into_iter()
-        .find(|condition| condition.r#type == "RuntimeReady")
-        .unwrap();
-    (condition.status, condition.message)
-}
-
-async fn recovers(daemon: &Daemon) {
-    let began = Instant::now();
-    while !ready(daemon).await.0 {
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "{:?}",
-            ready(daemon).await
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

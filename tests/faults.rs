@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "faults/ready.rs"]
+mod ready;
 #[path = "network/traces.rs"]
 mod traces;
 

@@ -2,34 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cri::StatusRequest;
-use support::{Daemon, EngineProxy, container_of};
+use support::{EngineProxy, container_of};
 use tonic::Code;
 
-/// The `RuntimeReady` condition, which must come within a second.
-async fn ready(daemon: &Daemon) -> (bool, String) {
-    let began = Instant::now();
-    let answer = daemon.runtime().status(StatusRequest { verbose: true }).await;
-    assert!(
-        began.elapsed() < Duration::from_millis(1000),
-        "{:?}",
-        began.elapsed()
-    );
-    let conditions = answer.unwrap().into_inner().status.unwrap().conditions;
-    let condition = conditions
-        .into_iter()
-        .find(|condition| condition.r#type == "RuntimeReady")
-        .unwrap();
-    (condition.status, condition.message)
-}
-
-async fn recovers(daemon: &Daemon) {
-    let began = Instant::now();
-    while !ready(daemon).await.0 {
-        assert!(began.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
+use crate::ready::{ready, recovers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_absent_at_the_start_is_waited_for() {

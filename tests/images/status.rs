@@ -60,7 +60,11 @@ async fn an_image_is_the_same_by_every_name() {
             Some(&image),
             "{query}"
         );
-        assert_eq!(list(&daemon, Some(&query)).await, std::slice::from_ref(&image), "{query}");
+        assert_eq!(
+            list(&daemon, Some(&query)).await,
+            std::slice::from_ref(&image),
+            "{query}"
+        );
     }
     let all = list(&daemon, None).await;
     assert_eq!(all.iter().filter(|other| other.id == image.id).count(), 1);
