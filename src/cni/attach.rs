@@ -44,7 +44,7 @@ impl Cni {
     /// There is no network, the pod cannot be described to plugins, a plugin fails, or `deadline`
     /// passes. The plugin that runs then is killed.
     pub async fn add(&self, pod: &PodNetwork, deadline: Instant) -> Result<CniResult, CniError> {
-        let network = self.watch.network()?;
+        let network = self.watch.network_after_all().await?;
         let path = pod.netns.clone();
         blocking(move || netns::is_namespace(&path))
             .await

@@ -51,6 +51,8 @@ struct Health {
 
 /// The watched network.
 pub(super) struct Watch {
+    dir: PathBuf,
+    plugins: Plugins,
     current: watch::Receiver<Current>,
     health: watch::Receiver<Option<Health>>,
     tasks: [JoinHandle<()>; 2],
@@ -73,9 +75,17 @@ impl Watch {
         let (sender, current) = watch::channel(load(&dir, &plugins));
         report(&current.borrow());
         let (health_sender, health) = watch::channel(None);
-        let follow = follow(dir, plugins.clone(), poll, notices, sender);
-        let ask = ask(plugins, current.clone(), poll, status_limit, health_sender);
+        let follow = follow(dir.clone(), plugins.clone(), poll, notices, sender);
+        let ask = ask(
+            plugins.clone(),
+            current.clone(),
+            poll,
+            status_limit,
+            health_sender,
+        );
         Self {
+            dir,
+            plugins,
             current,
             health,
             tasks: [tokio::spawn(follow), tokio::spawn(ask)],
@@ -85,6 +95,22 @@ impl Watch {
     /// The network that pods are added to now.
     pub(super) fn network(&self) -> Current {
         self.current.borrow().clone()
+    }
+
+    /// The same, looking once more before the answer is that there is none: the folders of plugins are not
+    /// watched, and a pod need not wait for the next poll because its plugin came late.
+    pub(super) async fn network_after_all(&self) -> Current {
+        if let Ok(network) = self.network() {
+            return Ok(network);
+        }
+        let (dir, plugins) = (self.dir.clone(), self.plugins.clone());
+        blocking(move || load(&dir, &plugins))
+            .await
+            .unwrap_or_else(|cause| {
+                Err(NotReady {
+                    message: cause.to_string(),
+                })
+            })
     }
 
     /// Whether there is a network, and whether its plugins are able to add pods.
