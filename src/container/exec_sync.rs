@@ -18,15 +18,14 @@ use crate::{
 /// fields need a little.
 const MAX_OUTPUT: usize = (16 << 20) - 1024;
 
-/// Without output for this long, the command is asked about: a child that it left behind may hold its
-/// streams open.
+/// When the command is asked about first: a child that it left behind may hold its streams open.
 const FIRST_QUESTION: Duration = Duration::from_secs(1);
 
 /// The most time between two such questions.
 const LAST_QUESTION: Duration = Duration::from_secs(10);
 
-/// After the command's end, output that comes in pauses shorter than this is still taken.
-const QUIET: Duration = Duration::from_millis(500);
+/// How long after the command's end output is still taken.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// Everything that has to be done after a timeout is done within this.
 const CLEAN_UP: Duration = Duration::from_secs(20);
@@ -85,13 +84,13 @@ impl Containers {
         output.take(&std::mem::take(&mut connection.read))?;
         let mut question = FIRST_QUESTION;
         loop {
-            let reading = output.read_until_quiet(&mut connection, question).await?;
+            let reading = output.read_for(&mut connection, question).await?;
             if matches!(reading, Reading::End) {
                 break;
             }
             if !self.engine.inspect_exec(exec).await?.running {
                 // What is left in the pipes, but not what others go on to write.
-                output.read_until_quiet(&mut connection, QUIET).await?;
+                output.read_for(&mut connection, DRAIN).await?;
                 break;
             }
             question = (question * 2).min(LAST_QUESTION);
@@ -173,7 +172,7 @@ fn not_running(error: EngineError, id: &str) -> Error {
 
 enum Reading {
     End,
-    Quiet,
+    Open,
 }
 
 #[derive(Default)]
@@ -184,12 +183,13 @@ struct Output {
 }
 
 impl Output {
-    /// Reads until the end, or until nothing has come for `quiet`.
-    async fn read_until_quiet(&mut self, connection: &mut Hijacked, quiet: Duration) -> Result<Reading> {
+    /// Reads until the end, but no longer than `span`.
+    async fn read_for(&mut self, connection: &mut Hijacked, span: Duration) -> Result<Reading> {
+        let until = Instant::now() + span;
         let mut buffer = vec![0; 32 * 1024];
         loop {
-            match timeout(quiet, connection.stream.read(&mut buffer)).await {
-                Err(_) => return Ok(Reading::Quiet),
+            match timeout_at(until, connection.stream.read(&mut buffer)).await {
+                Err(_) => return Ok(Reading::Open),
                 Ok(Ok(0)) => return Ok(Reading::End),
                 Ok(Ok(length)) => self.take(&buffer[..length])?,
                 Ok(Err(error)) => return Err(Error::host("read the command's output")(error)),

@@ -65,7 +65,7 @@ pub(crate) async fn call(daemon: &Daemon, rpc: &str, message: &[u8]) -> Result<O
     let channel = Endpoint::from_shared(format!("unix://{}", daemon.socket().display()))
         .unwrap()
         .connect_lazy();
-    let mut client = Grpc::new(channel);
+    let mut client = Grpc::new(channel).max_decoding_message_size(64 << 20);
     client.ready().await.unwrap();
     let request = Request::new(Bytes::copy_from_slice(message));
     let answer = client

@@ -47,7 +47,8 @@ proptest! {
             Ok(None) => {}
             Err(error) => {
                 prop_assert!(is_field("PullImageRequest", &error.field), "{}", error);
-                prop_assert!(auth.auth.is_empty() || !error.why.contains(&auth.auth));
+                // A few characters may stand in any sentence.
+                prop_assert!(auth.auth.len() < 8 || !error.why.contains(&auth.auth));
             }
         }
     }
