@@ -73,6 +73,7 @@ pub async fn run(config: Config) -> Result<()> {
         images: Arc::clone(&images),
         logs,
         node,
+        log_size: config.container_log_size.clone(),
     });
     let status = Arc::new(NodeStatus {
         engine: engine.clone(),
@@ -81,6 +82,7 @@ pub async fn run(config: Config) -> Result<()> {
     });
     let detached = Detached::default();
 
+    let keeper = Arc::clone(&store);
     let runtime = Runtime {
         sandboxes: Arc::clone(&sandboxes),
         containers,
@@ -109,7 +111,7 @@ pub async fn run(config: Config) -> Result<()> {
         endpoints = names.join(","),
         "serving CRI"
     );
-    let greeting = tokio::spawn(greet(engine, sandboxes));
+    let greeting = tokio::spawn(greet(engine, sandboxes, keeper));
     let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await;
     greeting.abort();
     // Calls whose callers have gone are not among those that the server waits for.
@@ -126,7 +128,7 @@ pub async fn run(config: Config) -> Result<()> {
 }
 
 /// Meets the Engine as soon as it is there, and tidies up what was lost while dockside was away.
-async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>) {
+async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>) {
     let mut told = false;
     loop {
         match engine.facts().await {
@@ -146,6 +148,11 @@ async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>) {
             }
             Err(_) => {}
         }
+        tokio::time::sleep(RETRY).await;
+    }
+    // Logs are followed from the first list on, which must not depend on a kubelet that asks for one.
+    while let Err(error) = store.list_containers(&cri::ContainerFilter::default()).await {
+        warn!("cannot go on with the containers' logs: {error}");
         tokio::time::sleep(RETRY).await;
     }
     if let Err(error) = sandboxes.sweep().await {

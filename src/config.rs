@@ -69,6 +69,10 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = duration::parse, help_heading = "Pods")]
     pub image_pull_progress_deadline: Duration,
 
+    /// How large each of the Engine's two files of a container's log may become: they hold what was not copied to the pod's log yet.
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = size, help_heading = "Pods")]
+    pub container_log_size: String,
+
     /// Whether a negative oom_score_adj is raised to what the Engine may set: auto, true or false.
     #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pods")]
     pub restrict_oom_score_adj: Restrict,
@@ -239,6 +243,7 @@ impl Config {
             "shutdown-timeout": format!("{:?}", self.shutdown_timeout),
             "pod-infra-container-image": self.pod_infra_container_image,
             "image-pull-progress-deadline": format!("{:?}", self.image_pull_progress_deadline),
+            "container-log-size": self.container_log_size,
             "restrict-oom-score-adj": format!("{:?}", self.restrict_oom_score_adj).to_lowercase(),
             "network-plugin": format!("{:?}", self.network_plugin).to_lowercase(),
             "cni-conf-dir": self.cni_conf_dir,
@@ -312,6 +317,30 @@ fn engine_socket(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A size as the Engine reads it; files of less than 10 kB would be rotated faster than they can be read.
+fn size(text: &str) -> Result<String, String> {
+    let parse = || {
+        let digits = text.trim_end_matches(['k', 'm', 'g']);
+        let unit = match &text[digits.len()..] {
+            "" => 1,
+            "k" => 1000,
+            "m" => 1_000_000,
+            "g" => 1_000_000_000,
+            _ => return None,
+        };
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits
+            .parse::<u64>()
+            .ok()
+            .filter(|_| plain)?
+            .checked_mul(unit)
+            .filter(|bytes| *bytes >= 10_000)
+    };
+    parse()
+        .map(|_| text.to_owned())
+        .ok_or_else(|| "expected a size of 10k or more, such as 64m".into())
+}
+
 /// An address range such as `10.85.0.0/16`.
 fn cidr(text: &str) -> Result<String, String> {
     // cri-dockerd's default, which a unit file may spell out.
@@ -381,6 +410,8 @@ mod tests {
             (["--image-pull-progress-deadline=soon"], "expected a duration"),
             (["--pod-cidr=10.0.0.0"], "expected an address range"),
             (["--network-plugin=kubenet"], "cni, docker"),
+            (["--container-log-size=64mm"], "expected a size"),
+            (["--container-log-size=9999"], "expected a size"),
             (["--no-such-flag"], "--no-such-flag"),
         ] {
             let error = parse(&flags).unwrap_err().to_string();

@@ -27,4 +27,6 @@ pub struct Containers {
     pub logs: Arc<Logs>,
     /// What this host allows.
     pub node: Arc<Node>,
+    /// How large each of the two files of a log at the Engine may become, as the Engine writes it.
+    pub log_size: String,
 }

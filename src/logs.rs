@@ -5,18 +5,31 @@
 
 mod command;
 mod follow;
+mod render;
+mod resume;
 mod sink;
 mod source;
+mod watch;
 mod worker;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use command::{Command, Mailbox};
+use command::{Command, Mailbox, Then};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sink::Sink;
+use tracing::warn;
+
+/// How long an exit waits for the rest of a log: longer only where a file system hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same once the thread has not answered in time: one file system that hangs must not hold up all lists.
+const NO_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A container's two logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +50,23 @@ pub struct Logs {
 
 #[derive(Default)]
 struct Known {
-    /// Containers whose logs are being followed.
-    followed: HashSet<String>,
+    /// Containers whose logs are being followed, and since when.
+    followed: HashMap<String, Instant>,
     /// Containers that have exited and whose logs are complete.
     complete: HashSet<String>,
+    /// Whether the thread has not answered in time.
+    stalled: bool,
 }
 
 impl Logs {
     /// Starts the thread.
     pub fn start() -> io::Result<Arc<Self>> {
+        // A log that is followed has two files open.
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!("cannot raise the limit of open files: {error}");
+        }
         Ok(Arc::new(Self {
             mailbox: worker::start()?,
             known: Mutex::default(),
@@ -54,17 +75,20 @@ impl Logs {
 
     /// Makes an empty CRI log, and its directory, unless they are there.
     pub async fn prepare(&self, spec: LogSpec) -> io::Result<()> {
-        self.mailbox.ask(|reply| Command::Prepare { spec, reply }).await
+        let prepare = move || Sink::new(spec.directory, spec.path).prepare();
+        tokio::task::spawn_blocking(prepare).await?
     }
 
-    /// Follows a container's log from where its CRI log ends. A container that is followed already stays so.
+    /// Follows a container's log from where its CRI log ends. A container that is followed already stays so,
+    /// and one whose log was complete runs again.
     pub fn follow(&self, id: &str, spec: impl FnOnce() -> Option<LogSpec>) {
         let mut known = self.known();
-        if known.followed.contains(id) || known.complete.contains(id) {
+        if known.followed.contains_key(id) {
             return;
         }
         let Some(spec) = spec() else { return };
-        known.followed.insert(id.to_owned());
+        known.complete.remove(id);
+        known.followed.insert(id.to_owned(), Instant::now());
         self.mailbox.send(Command::Follow {
             id: id.to_owned(),
             spec,
@@ -75,24 +99,22 @@ impl Logs {
     ///
     /// Where the log cannot be written now, the thread goes on trying.
     pub async fn complete(&self, id: &str, spec: impl FnOnce() -> Option<LogSpec>) {
-        if self.known().complete.contains(id) {
+        if self.is_complete(id) {
             return;
         }
         self.follow(id, spec);
-        if !self.known().followed.contains(id) {
-            return;
-        }
-        let written = self
-            .mailbox
-            .ask(|reply| Command::Finish {
-                id: id.to_owned(),
-                reply,
-            })
-            .await;
-        let mut known = self.known();
-        if written.is_ok() {
+        if self.is_followed(id) && self.copy(id, Then::End).await {
+            let mut known = self.known();
             known.followed.remove(id);
             known.complete.insert(id.to_owned());
+        }
+    }
+
+    /// Returns when the output that a container has made by now is in its CRI log, before its removal.
+    pub async fn catch_up(&self, id: &str, spec: impl FnOnce() -> Option<LogSpec>) {
+        if !self.is_complete(id) {
+            self.follow(id, spec);
+            self.copy(id, Then::Stay).await;
         }
     }
 
@@ -103,15 +125,30 @@ impl Logs {
             known.complete.remove(id);
             known.followed.remove(id)
         };
-        if followed {
-            let _ = self
-                .mailbox
-                .ask(|reply| Command::Forget {
-                    id: id.to_owned(),
-                    reply: Some(reply),
-                })
-                .await;
+        if followed.is_some() {
+            self.copy(id, Then::Forget).await;
         }
+    }
+
+    /// Has all copied that the Engine has written by now; returns whether that was done, and in time.
+    async fn copy(&self, id: &str, then: Then) -> bool {
+        let patience = if self.known().stalled {
+            NO_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let asked = self.mailbox.ask(|reply| Command::Copy {
+            id: id.to_owned(),
+            then,
+            reply: Some(reply),
+        });
+        let answer = tokio::time::timeout(patience, asked).await;
+        let stalled = answer.is_err();
+        if stalled && !std::mem::replace(&mut self.known().stalled, stalled) {
+            warn!(id, "container logs are not copied: a file system does not answer");
+        }
+        self.known().stalled = stalled;
+        matches!(answer, Ok(Ok(())))
     }
 
     /// Whether a container has exited and all its output is in its CRI log.
@@ -119,14 +156,22 @@ impl Logs {
         self.known().complete.contains(id)
     }
 
-    /// Forgets the containers that are not `alive`.
-    pub fn retain(&self, alive: impl Fn(&str) -> bool) {
+    /// Whether a container's log is being followed.
+    pub fn is_followed(&self, id: &str) -> bool {
+        self.known().followed.contains_key(id)
+    }
+
+    /// Forgets the containers that were not `alive` when the Engine was `asked`.
+    pub fn retain(&self, asked: Instant, alive: impl Fn(&str) -> bool) {
         let mut known = self.known();
         known.complete.retain(|id| alive(id));
-        let gone: Vec<_> = known.followed.iter().filter(|id| !alive(id)).cloned().collect();
-        for id in gone {
-            known.followed.remove(&id);
-            self.mailbox.send(Command::Forget { id, reply: None });
+        let gone = |id: &String, since: &mut Instant| *since < asked && !alive(id);
+        for (id, _) in known.followed.extract_if(gone) {
+            self.mailbox.send(Command::Copy {
+                id,
+                then: Then::Forget,
+                reply: None,
+            });
         }
     }
 

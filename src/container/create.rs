@@ -39,6 +39,7 @@ impl Containers {
                 sandbox: &sandbox.record,
                 image_ref: &self.images.digest_reference(image).await?,
                 created_at: clock::now(),
+                log_size: &self.log_size,
             },
             &*self.engine.facts().await?,
             &host,

@@ -17,6 +17,7 @@ impl Containers {
             other => other?,
         };
         let id = &container.id;
+        self.store.catch_up_log(id).await?;
         let give_up = Instant::now() + OTHER;
         loop {
             match self.engine.remove_container(id).await {

@@ -18,11 +18,31 @@ use super::LogSpec;
 pub(super) type Reply = oneshot::Sender<io::Result<()>>;
 
 pub(super) enum Command {
-    Prepare { spec: LogSpec, reply: Reply },
-    Follow { id: String, spec: LogSpec },
-    Finish { id: String, reply: Reply },
-    Forget { id: String, reply: Option<Reply> },
-    Reopen { id: String, reply: Reply },
+    Follow {
+        id: String,
+        spec: LogSpec,
+    },
+    /// Answers when all that the Engine has written by now is copied, or that has failed.
+    Copy {
+        id: String,
+        then: Then,
+        reply: Option<Reply>,
+    },
+    Reopen {
+        id: String,
+        reply: Reply,
+    },
+}
+
+/// What becomes of a log that is all copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Then {
+    /// It is followed on.
+    Stay,
+    /// It is forgotten; not if the copy has failed.
+    End,
+    /// It is forgotten even then.
+    Forget,
 }
 
 /// The callers' side: a queue, and a descriptor that wakes the thread.

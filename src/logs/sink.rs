@@ -1,15 +1,14 @@
 //! CRI's side: the log that the kubelet reads and rotates.
 
 use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::ffi::OsStrExt,
-    path::{Component, PathBuf},
+    os::fd::{AsFd, OwnedFd},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, open, openat2, statat, unlinkat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, open, openat, statat, unlinkat},
     io::Errno,
 };
 
@@ -25,8 +24,10 @@ pub(super) struct Sink {
     directory: PathBuf,
     path: PathBuf,
     file: Option<File>,
-    /// What could not be written yet.
+    /// Whole lines that could not be written yet.
     pending: Vec<u8>,
+    /// How much of the first of them is in the file.
+    begun: usize,
 }
 
 impl Sink {
@@ -36,6 +37,7 @@ impl Sink {
             path,
             file: None,
             pending: Vec::new(),
+            begun: 0,
         }
     }
 
@@ -46,27 +48,27 @@ impl Sink {
     /// Makes the log and its directories unless they are there, and takes an Engine's own log away that
     /// cri-dockerd put in its place as a link.
     pub(super) fn prepare(&mut self) -> io::Result<()> {
-        self.file = Some(self.open()?);
+        let file = self.open()?;
+        // A line is never in two files.
+        self.begun = 0;
+        self.file = Some(file);
         Ok(())
     }
 
     /// Goes on in the file that is at the path now, which is made if it is not there. Nothing has changed
     /// if that fails.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
-        self.flush()?;
+        // A line that is half in the old file has its end there too.
+        if self.begun > 0 {
+            self.flush()?;
+        }
         self.prepare()
     }
 
     /// Writes `lines`, after what was left of earlier ones. On an error the rest is kept for another try.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if !self.pending.is_empty() {
-            self.pending.extend_from_slice(lines);
-            return self.flush();
-        }
-        let mut rest = lines;
-        let written = self.write_some(&mut rest);
-        self.pending.extend_from_slice(rest);
-        written
+        self.pending.extend_from_slice(lines);
+        self.flush()
     }
 
     /// Tries to write what is left of earlier lines.
@@ -74,108 +76,126 @@ impl Sink {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let pending = std::mem::take(&mut self.pending);
-        let mut rest = pending.as_slice();
-        let written = self.write_some(&mut rest);
-        self.pending = rest.to_vec();
-        written
-    }
-
-    fn write_some(&mut self, rest: &mut &[u8]) -> io::Result<()> {
-        if self.file.as_ref().is_some_and(is_deleted) {
+        if self.file.as_ref().is_none_or(is_deleted) {
             self.file = None;
-        }
-        if self.file.is_none() {
             self.prepare()?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        while !rest.is_empty() {
-            match file.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => *rest = &rest[length..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let mut done = self.begun;
+        let written = loop {
+            if done == self.pending.len() {
+                break Ok(());
             }
-        }
-        Ok(())
+            match file.write(&self.pending[done..]) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => done += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        let whole = memchr::memrchr(b'\n', &self.pending[..done]).map_or(0, |at| at + 1);
+        self.begun = done - whole;
+        self.pending.drain(..whole);
+        written
     }
 
-    /// The last whole lines that were written: of the log itself or, if that is empty, of the one that was
-    /// renamed last. What stands behind the last newline is cut off: a crash tore it.
+    /// The last whole lines that were written: of the log itself and, if that is short, of those that were
+    /// renamed before. What stands behind the last newline is cut off: a crash tore it.
     pub(super) fn tail(&mut self) -> io::Result<Vec<u8>> {
-        if self.file.is_none() {
+        if self.file.as_ref().is_none_or(is_deleted) {
             self.prepare()?;
         }
-        let mut tail = Vec::new();
-        if let Some(file) = &mut self.file {
-            let length = file.metadata()?.len();
-            tail = read_tail(file, length)?;
-            let whole = memchr::memrchr(b'\n', &tail).map_or(0, |at| at + 1);
-            if whole < tail.len() {
-                let torn = (tail.len() - whole) as u64;
-                file.set_len(length - torn)?;
-                tail.truncate(whole);
+        let Some(file) = &mut self.file else {
+            return Ok(Vec::new());
+        };
+        let (mut tail, mut is_all) = read_tail(file)?;
+        if is_all {
+            let (parent, name) = self.parent()?;
+            for rotated in rotated(&parent, name)?.iter().rev() {
+                let mut file = match open_file(&parent, rotated, OFlags::APPEND | OFlags::RDWR) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other?,
+                };
+                let mut before;
+                (before, is_all) = read_tail(&mut file)?;
+                before.append(&mut tail);
+                tail = before;
+                if !is_all || tail.len() as u64 >= TAIL {
+                    break;
+                }
             }
-        }
-        if tail.is_empty()
-            && let Some(rotated) = self.latest_rotated()
-        {
-            let mut file = File::open(rotated)?;
-            let length = file.metadata()?.len();
-            tail = read_tail(&mut file, length)?;
-            tail.truncate(memchr::memrchr(b'\n', &tail).map_or(0, |at| at + 1));
         }
         Ok(tail)
     }
 
-    /// The log that the kubelet renamed last: it appends a time, and compresses all but the last.
-    fn latest_rotated(&self) -> Option<PathBuf> {
-        let log = self.directory.join(&self.path);
-        let mut prefix = OsString::from(log.file_name()?);
-        prefix.push(".");
-        let rotated = |name: &OsStr| {
-            name.as_bytes().starts_with(prefix.as_bytes())
-                && !name.as_bytes().ends_with(b".gz")
-                && !name.as_bytes().ends_with(b".tmp")
-        };
-        let entries = fs::read_dir(log.parent()?).ok()?;
-        let names = entries
-            .filter_map(|entry| Some(entry.ok()?.file_name()))
-            .filter(|name| rotated(name));
-        names.max().map(|name| log.with_file_name(name))
-    }
-
-    /// Opens the log for appending. Neither a link nor `..` leads out of the pod's directory.
-    fn open(&self) -> io::Result<File> {
-        fs::create_dir_all(&self.directory)?;
+    /// The directory that the log is in, made if it is not there, and the log's name in it. No link leads
+    /// out of the pod's directory: none is followed below it.
+    fn parent(&self) -> io::Result<(OwnedFd, &str)> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let root = open(&self.directory, flags, Mode::empty())?;
-        let mut parent = PathBuf::new();
-        let mut components = self.path.components().peekable();
-        while let Some(component) = components.next() {
-            let Component::Normal(name) = component else {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the path leaves the pod's log directory",
-                ));
-            };
-            if components.peek().is_none() {
-                break;
+        std::fs::create_dir_all(&self.directory)?;
+        let mut parent = open(&self.directory, flags, Mode::empty())?;
+        let mut names = Vec::new();
+        for component in self.path.components() {
+            match component {
+                Component::Normal(name) => names.extend(name.to_str()),
+                _ => return Err(leaves(&self.path)),
             }
-            parent.push(name);
-            match mkdirat(&root, &parent, Mode::from_raw_mode(0o755)) {
+        }
+        let Some((name, directories)) = names.split_last() else {
+            return Err(leaves(&self.path));
+        };
+        for directory in directories {
+            match mkdirat(&parent, *directory, Mode::from_raw_mode(0o755)) {
                 Err(error) if error != Errno::EXIST => return Err(error.into()),
                 _ => {}
             }
+            parent = openat(&parent, *directory, flags | OFlags::NOFOLLOW, Mode::empty())?;
         }
-        let is_link = statat(&root, &self.path, AtFlags::SYMLINK_NOFOLLOW)
+        Ok((parent, name))
+    }
+
+    /// Opens the log for appending.
+    fn open(&self) -> io::Result<File> {
+        let (parent, name) = self.parent()?;
+        let is_link = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
         if is_link {
-            unlinkat(&root, &self.path, AtFlags::empty())?;
+            unlinkat(&parent, name, AtFlags::empty())?;
         }
-        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        Ok(File::from(openat2(&root, &self.path, flags, MODE, resolve)?))
+        open_file(&parent, name, OFlags::CREATE | OFlags::APPEND | OFlags::RDWR)
+    }
+}
+
+/// The logs that the kubelet renamed, in order: it appends a time, and compresses all but the last.
+fn rotated(parent: &OwnedFd, name: &str) -> io::Result<Vec<String>> {
+    let prefix = format!("{name}.");
+    let mut names = Vec::new();
+    for entry in Dir::read_from(parent)? {
+        let entry = entry?;
+        let Ok(other) = entry.file_name().to_str() else {
+            continue;
+        };
+        if other.starts_with(&prefix) && !other.ends_with(".gz") && !other.ends_with(".tmp") {
+            names.push(other.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn leaves(path: &Path) -> io::Error {
+    let why = format!("{} leaves the pod's log directory", path.display());
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+fn open_file(parent: impl AsFd, name: &str, flags: OFlags) -> io::Result<File> {
+    // A pipe or a device in its place must not hold up the thread.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(openat(parent, name, flags, MODE)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other(format!("{name} is no regular file")))
     }
 }
 
@@ -183,15 +203,27 @@ fn is_deleted(file: &File) -> bool {
     rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
-fn read_tail(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
-    let begin = length.saturating_sub(TAIL);
-    file.seek(SeekFrom::Start(begin))?;
-    let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail)?;
-    if begin > 0 {
-        // The first is the end of a line only.
-        let first = memchr::memchr(b'\n', &tail).map_or(0, |at| at + 1);
-        tail.drain(..first);
+/// The whole lines at the end of a log, from which a torn one is cut off; and whether that is all of it.
+fn read_tail(file: &mut File) -> io::Result<(Vec<u8>, bool)> {
+    loop {
+        let length = file.metadata()?.len();
+        let begin = length.saturating_sub(TAIL);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut tail = Vec::new();
+        file.take(TAIL).read_to_end(&mut tail)?;
+        let whole = memchr::memrchr(b'\n', &tail).map_or(0, |at| at + 1);
+        if whole < tail.len() {
+            file.set_len(begin + whole as u64)?;
+            tail.truncate(whole);
+        }
+        if whole == 0 && begin > 0 {
+            continue;
+        }
+        if begin > 0 {
+            // The first is the end of a line only.
+            let first = memchr::memchr(b'\n', &tail).map_or(0, |at| at + 1);
+            tail.drain(..first);
+        }
+        return Ok((tail, begin == 0));
     }
-    Ok(tail)
 }

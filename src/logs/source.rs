@@ -1,7 +1,8 @@
 //! The Engine's side: a json-file log and its older generation.
 //!
-//! The Engine rotates by renaming: `x-json.log` becomes `x-json.log.1`, whose own predecessor goes. A reader
-//! holds the file it is in the middle of, so it loses nothing as long as it is not two generations behind.
+//! The Engine rotates by renaming: it closes `x-json.log` and makes it `x-json.log.1`, whose own predecessor
+//! goes. A reader holds the file it is in the middle of, so it loses nothing as long as it is not two
+//! generations behind.
 
 use std::{
     ffi::OsString,
@@ -11,35 +12,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use translate::logs::{line, stamp::Stamp};
+/// How often the rotations and the files are compared before a log that is rotated all the time is taken
+/// as it is.
+const ATTEMPTS: usize = 10;
 
-/// How much older than the wanted one entries are looked at: the Engine stamps stdout and stderr before it
-/// puts them in a row, so their order in the file is not quite that of their stamps.
-const DISORDER: u64 = 256 * 1024;
+/// What is known of a log's rotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rotations {
+    /// How many there were.
+    pub(super) count: i64,
+    /// Changes whenever some may not have been counted.
+    pub(super) lapses: u64,
+}
+
+/// Tells what is known up to the moment of the question.
+pub(super) type Counter<'a> = &'a mut dyn FnMut() -> Rotations;
 
 /// Reads a log from generation to generation.
 pub(super) struct Source {
     path: PathBuf,
-    file: Option<File>,
-    offset: u64,
-    /// How often the Engine has rotated since the generation that is read was the current one.
-    rotations: u32,
-    /// Generations that went before they were read.
-    lost: u32,
+    place: Option<Place>,
+    /// What the reader of the CRI log has to be told.
+    notes: Vec<String>,
 }
 
-/// A place to come back to.
-pub(super) struct Mark {
-    file: Option<File>,
-    offset: u64,
-    rotations: u32,
-}
-
-impl Mark {
-    /// Moves the place behind `bytes` bytes.
-    pub(super) const fn advance(&mut self, bytes: usize) {
-        self.offset += bytes as u64;
-    }
+/// A place in one generation.
+pub(super) struct Place {
+    pub(super) file: File,
+    pub(super) offset: u64,
+    /// The rotations up to when this generation became the current one.
+    born: Rotations,
 }
 
 /// Where reading stands.
@@ -56,67 +58,88 @@ impl Source {
     pub(super) const fn new(path: PathBuf) -> Self {
         Self {
             path,
-            file: None,
-            offset: 0,
-            rotations: 0,
-            lost: 0,
+            place: None,
+            notes: Vec::new(),
         }
     }
 
+    /// The directory that changes when the log is rotated.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// The next whole lines, as many as the buffer takes. They are read again until [`Self::advance`].
-    pub(super) fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Read<'a>> {
+    pub(super) fn read<'a>(&mut self, buffer: &'a mut [u8], counter: Counter<'_>) -> io::Result<Read<'a>> {
         loop {
-            let Some(file) = &self.file else {
-                match self.oldest()? {
-                    Some(file) => self.file = Some(file),
-                    None => return Ok(Read::End),
+            let Some(place) = &self.place else {
+                let mut generations = self.generations(counter)?;
+                if generations.is_empty() {
+                    return Ok(Read::End);
                 }
+                self.place = Some(generations.swap_remove(0));
                 continue;
             };
-            let length = file.read_at(buffer, self.offset)?;
+            let length = place.file.read_at(buffer, place.offset)?;
             if let Some(end) = memchr::memrchr(b'\n', &buffer[..length]) {
                 return Ok(Read::Lines(&buffer[..=end]));
             }
             if length == buffer.len() {
                 return Ok(Read::TooLong);
             }
-            // At the end, perhaps in the middle of a line. Only a file that was rotated away is complete.
-            match self.following()? {
-                Some(next) => {
-                    self.file = Some(next);
-                    self.offset = 0;
-                }
-                None => return Ok(Read::End),
+            // At the end, perhaps in the middle of a line. Only a file that was rotated away is complete,
+            // and what came between the read and the rotation is in it still.
+            if self.is_current(&place.file)? {
+                return Ok(Read::End);
+            }
+            if place.file.read_at(buffer, place.offset)? > length {
+                continue;
+            }
+            if !self.go_on(length, counter)? {
+                return Ok(Read::End);
             }
         }
     }
 
     /// Goes on behind `bytes` bytes of what was read last.
     pub(super) const fn advance(&mut self, bytes: usize) {
-        self.offset += bytes as u64;
+        if let Some(place) = &mut self.place {
+            place.offset += bytes as u64;
+        }
     }
 
-    /// Notes that the Engine has rotated.
-    pub(super) const fn rotated(&mut self) {
-        self.rotations += 1;
+    /// Goes on at `place`.
+    pub(super) fn resume(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
-    /// How many generations went before they were read; asked once.
-    pub(super) const fn take_lost(&mut self) -> u32 {
-        std::mem::replace(&mut self.lost, 0)
+    /// What has to be said in front of the lines that are read next; told once.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
-    pub(super) fn mark(&self) -> io::Result<Mark> {
-        let file = self.file.as_ref().map(File::try_clone).transpose()?;
-        Ok(Mark {
-            file,
-            offset: self.offset,
-            rotations: self.rotations,
-        })
+    /// Has something said in front of the lines that are read next.
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
 
-    pub(super) fn rewind(&mut self, mark: Mark) {
-        (self.file, self.offset, self.rotations) = (mark.file, mark.offset, mark.rotations);
+    /// The beginnings of the generations that are there, the oldest first.
+    pub(super) fn generations(&self, counter: Counter<'_>) -> io::Result<Vec<Place>> {
+        let (older, current, now) = self.look(counter)?;
+        let before = Rotations {
+            count: now.count - 1,
+            ..now
+        };
+        let place = |file: Option<File>, born| {
+            file.map(|file| Place {
+                file,
+                offset: 0,
+                born,
+            })
+        };
+        Ok(place(older, before)
+            .into_iter()
+            .chain(place(current, now))
+            .collect())
     }
 
     fn older(&self) -> PathBuf {
@@ -125,70 +148,72 @@ impl Source {
         name.into()
     }
 
-    fn oldest(&self) -> io::Result<Option<File>> {
-        match open(&self.older())? {
-            Some(file) => Ok(Some(file)),
-            None => open(&self.path),
+    /// Between a rotation's two steps there is no current file, and nothing to go on with.
+    fn is_current(&self, file: &File) -> io::Result<bool> {
+        match std::fs::metadata(&self.path) {
+            Ok(current) => Ok(current.ino() == file.metadata()?.ino()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
         }
     }
 
-    /// The generation after the one that is read, once that is no longer the current one.
-    fn following(&mut self) -> io::Result<Option<File>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let mine = file.metadata()?.ino();
-        let current = open(&self.path)?;
-        let Some(current) = current else { return Ok(None) };
-        if current.metadata()?.ino() == mine {
-            return Ok(None);
-        }
-        // Between the two there is one generation, unless what was read is that one.
-        match open(&self.older())? {
-            Some(older) if older.metadata()?.ino() != mine => {
-                // Two rotations ago it was the current one; what was in between at more is gone.
-                self.lost += self.rotations.saturating_sub(2);
-                self.rotations = 1;
-                Ok(Some(older))
-            }
-            _ => {
-                self.rotations = 0;
-                Ok(Some(current))
-            }
-        }
-    }
-
-    /// Moves to the first place that may hold an entry stamped `after` or later.
-    ///
-    /// Entries are nearly in the order of their stamps, so this takes a few reads of a large file. Returns
-    /// whether the log begins before `after`: if not, entries from between are gone.
-    pub(super) fn seek(&mut self, after: Stamp, buffer: &mut [u8]) -> io::Result<bool> {
-        let mut whole = false;
-        (self.file, self.offset) = (None, 0);
-        for path in [self.older(), self.path.clone()] {
-            let Some(file) = open(&path)? else { continue };
-            let Some(first) = stamp_at(&file, 0, buffer)? else {
-                continue;
+    /// The two generations as they were at one moment, and the rotations up to then.
+    fn look(&self, counter: Counter<'_>) -> io::Result<(Option<File>, Option<File>, Rotations)> {
+        let mut before = counter();
+        let mut attempt = 0;
+        loop {
+            let (older, current) = (open(&self.older())?, open(&self.path)?);
+            let after = counter();
+            let same = match (&older, &current) {
+                (Some(older), Some(current)) => older.metadata()?.ino() == current.metadata()?.ino(),
+                _ => false,
             };
-            if first.0 > after {
-                // Later generations begin later still.
-                if self.file.is_none() {
-                    self.file = Some(file);
-                    self.offset = 0;
-                }
-                return Ok(whole);
+            // Without a watch the count stays as it is, and `lapses` never does.
+            attempt += 1;
+            if !same && after.count == before.count || attempt == ATTEMPTS {
+                return Ok((older, current, after));
             }
-            whole = true;
-            let (mut low, mut high) = (0, file.metadata()?.len());
-            while high - low > DISORDER {
-                let middle = low + (high - low) / 2;
-                match stamp_at(&file, middle, buffer)? {
-                    Some((stamp, at)) if stamp < after => low = at,
-                    _ => high = middle,
-                }
-            }
-            self.offset = line_after(&file, low.saturating_sub(DISORDER), buffer)?.unwrap_or(0);
-            self.file = Some(file);
+            before = after;
         }
-        Ok(whole)
+    }
+
+    /// Goes on in the next generation; false if there is none yet. `torn` bytes are left of this one.
+    fn go_on(&mut self, torn: usize, counter: Counter<'_>) -> io::Result<bool> {
+        let (older, current, now) = self.look(counter)?;
+        let (Some(place), Some(current)) = (&self.place, current) else {
+            return Ok(false);
+        };
+        let mine = place.file.metadata()?.ino();
+        if current.metadata()?.ino() == mine {
+            return Ok(false);
+        }
+        let (distance, certain) = (now.count - place.born.count, now.lapses == place.born.lapses);
+        // Mine is the older one, or one that has gone before that: then at least one is between.
+        let (next, is_next, lost) = match older {
+            Some(older) if older.metadata()?.ino() == mine => (current, 0, 0),
+            Some(older) => (older, 1, distance - 2),
+            None => (current, 0, distance - 1),
+        };
+        let mine_is_older = lost == 0 && is_next == 0;
+        if torn > 0 {
+            self.note("a line before this was torn by a crash or a full disk");
+        }
+        if lost > 0 && certain {
+            self.note(format!(
+                "lines are missing: {lost} files of the engine's log were rotated away before they were copied"
+            ));
+        } else if !certain && !mine_is_older {
+            self.note("lines may be missing: the engine's log was rotated before it was copied");
+        }
+        self.place = Some(Place {
+            file: next,
+            offset: 0,
+            born: Rotations {
+                count: now.count - is_next,
+                ..now
+            },
+        });
+        Ok(true)
     }
 }
 
@@ -198,29 +223,4 @@ fn open(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Where the first line at or behind `offset` begins.
-fn line_after(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<Option<u64>> {
-    if offset == 0 {
-        return Ok(Some(0));
-    }
-    let length = file.read_at(buffer, offset - 1)?;
-    Ok(memchr::memchr(b'\n', &buffer[..length]).map(|at| offset + at as u64))
-}
-
-/// The stamp of the first whole line at or behind `offset` that has one, and where it begins.
-fn stamp_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<Option<(Stamp, u64)>> {
-    let Some(begin) = line_after(file, offset, buffer)? else {
-        return Ok(None);
-    };
-    let length = file.read_at(buffer, begin)?;
-    let mut at = 0;
-    while let Some(end) = memchr::memchr(b'\n', &buffer[at..length]) {
-        if let Some(stamp) = line::stamp(&buffer[at..at + end]) {
-            return Ok(Some((stamp, begin + at as u64)));
-        }
-        at += end + 1;
-    }
-    Ok(None)
 }

@@ -2,13 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
-    os::fd::AsFd,
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::WatchDescriptor;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -16,15 +14,15 @@ use rustix::{
 use tracing::{error, warn};
 
 use super::{
-    command::{Command, Inbox, Mailbox, Reply, mailbox},
+    command::{Command, Inbox, Mailbox, Reply, Then, mailbox},
     follow::{BUFFER, Follow, Step},
-    sink::Sink,
+    watch::Watcher,
 };
 
 /// After a change, how long more of them are waited for: many lines then take one write, and none is late.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long a log that could not be read or written is left alone.
+/// How long a log that could not be read, written or watched is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The least time between two complaints about the same log.
@@ -36,16 +34,18 @@ const TURN: usize = 8;
 struct Log {
     follow: Follow,
     watch: Option<WatchDescriptor>,
-    /// When it may be tried again after an error.
+    /// When it is tried again after an error.
     retry: Option<Instant>,
     complained: Option<Instant>,
+    /// Who waits until all is copied.
+    waiting: Vec<Reply>,
+    then: Then,
 }
 
 struct Worker {
     inbox: Inbox,
-    inotify: Inotify,
+    watcher: Watcher,
     logs: HashMap<String, Log>,
-    watched: HashMap<WatchDescriptor, String>,
     /// Logs that may have something to copy.
     ready: HashSet<String>,
     buffer: Vec<u8>,
@@ -57,9 +57,8 @@ pub(super) fn start() -> io::Result<Mailbox> {
     let (mailbox, inbox) = mailbox()?;
     let mut worker = Worker {
         inbox,
-        inotify: Inotify::init()?,
+        watcher: Watcher::new()?,
         logs: HashMap::new(),
-        watched: HashMap::new(),
         ready: HashSet::new(),
         buffer: vec![0; BUFFER],
         lines: Vec::with_capacity(BUFFER),
@@ -77,21 +76,23 @@ impl Worker {
         loop {
             let changed = self.wait()?;
             self.inbox.heard();
-            while let Some(command) = self.inbox.next() {
-                self.obey(command);
-            }
+            self.obey_all();
             if changed {
-                thread::sleep(GATHER);
-                self.note_changes()?;
+                if self.ready.is_empty() {
+                    thread::sleep(GATHER);
+                    self.obey_all();
+                }
+                let changed = self.watcher.changed()?;
+                self.ready.extend(changed);
             }
             let now = Instant::now();
-            let due = self
-                .logs
-                .iter()
-                .filter(|(_, log)| log.retry.is_some_and(|when| when <= now));
+            let is_due = |log: &Log| log.retry.is_some_and(|when| when <= now);
+            let due = self.logs.iter().filter(|(_, log)| is_due(log));
             self.ready.extend(due.map(|(id, _)| id.clone()));
             for id in std::mem::take(&mut self.ready) {
                 self.turn(&id);
+                // A caller does not wait for the logs of others.
+                self.obey_all();
             }
         }
     }
@@ -110,7 +111,7 @@ impl Worker {
         });
         let mut descriptors = [
             PollFd::from_borrowed_fd(self.inbox.bell(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.inotify.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.watcher.bell(), PollFlags::IN),
         ];
         match poll(&mut descriptors, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(descriptors[1].revents().contains(PollFlags::IN)),
@@ -118,143 +119,123 @@ impl Worker {
         }
     }
 
-    fn note_changes(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            let events = match self.inotify.read_events(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                other => other?,
-            };
-            for event in events {
-                if event.mask.contains(EventMask::Q_OVERFLOW) {
-                    self.ready.extend(self.logs.keys().cloned());
-                    continue;
-                }
-                let Some(id) = self.watched.get(&event.wd) else {
-                    continue;
-                };
-                let moved = event.mask.contains(EventMask::MOVED_TO);
-                if moved
-                    && event
-                        .name
-                        .is_some_and(|name| name.as_encoded_bytes().ends_with(b"-json.log.1"))
-                    && let Some(log) = self.logs.get_mut(id)
-                {
-                    log.follow.rotated();
-                }
-                self.ready.insert(id.clone());
-            }
+    fn obey_all(&mut self) {
+        while let Some(command) = self.inbox.next() {
+            self.obey(command);
         }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Prepare { spec, reply } => {
-                answer(reply, Sink::new(spec.directory, spec.path).prepare());
-            }
             Command::Follow { id, spec } => {
-                let mask = WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO;
-                let directory = spec.source.parent().unwrap_or(&spec.source);
-                let watch = match self.inotify.watches().add(directory, mask) {
-                    Ok(watch) => {
-                        self.watched.insert(watch.clone(), id.clone());
-                        Some(watch)
-                    }
-                    Err(failure) => {
-                        warn!(id, "cannot watch {}: {failure}", directory.display());
-                        None
-                    }
+                let mut log = Log {
+                    follow: Follow::new(spec),
+                    watch: None,
+                    retry: None,
+                    complained: None,
+                    waiting: Vec::new(),
+                    then: Then::Stay,
                 };
-                // Without a watch it is looked at again and again.
-                let retry = watch.is_none().then(|| Instant::now() + RETRY);
-                let follow = Follow::new(spec);
-                self.logs.insert(
-                    id.clone(),
-                    Log {
-                        follow,
-                        watch,
-                        retry,
-                        complained: None,
-                    },
-                );
+                if let Err(failure) = watch(&mut self.watcher, &id, &mut log) {
+                    let directory = log.follow.directory().display();
+                    warn!(
+                        id,
+                        "cannot watch {directory}, looking at it every second: {failure}"
+                    );
+                }
+                if let Some(Log { watch: Some(old), .. }) = self.logs.insert(id.clone(), log)
+                    && self
+                        .logs
+                        .get(&id)
+                        .is_none_or(|log| log.watch.as_ref() != Some(&old))
+                {
+                    self.watcher.remove(old);
+                }
                 self.ready.insert(id);
             }
-            Command::Finish { id, reply } => {
-                let finished = self.copy(&id, usize::MAX);
-                if finished.is_ok() {
-                    self.forget(&id);
+            Command::Copy { id, then, reply } => match self.logs.get_mut(&id) {
+                Some(log) => {
+                    log.waiting.extend(reply);
+                    log.then = log.then.max(then);
+                    self.ready.insert(id);
                 }
-                answer(reply, finished.map(drop));
-            }
-            Command::Forget { id, reply } => {
-                // The file is open still, though the Engine has removed it.
-                let copied = self.copy(&id, usize::MAX).map(drop);
-                self.forget(&id);
-                if let Some(reply) = reply {
-                    answer(reply, copied);
-                }
-            }
+                None => answer(reply, Ok(())),
+            },
             Command::Reopen { id, reply } => {
                 let reopened = match self.logs.get_mut(&id) {
-                    Some(log) => log.follow.sink.reopen(),
+                    Some(log) => log.follow.reopen(),
                     None => Err(io::Error::other("the container's log is not being written")),
                 };
-                answer(reply, reopened);
+                answer([reply], reopened);
             }
         }
     }
 
+    /// Copies for a while, and tells those who wait if that is the end.
     fn turn(&mut self, id: &str) {
-        match self.copy(id, TURN) {
+        let Some(log) = self.logs.get_mut(id) else { return };
+        if log.watch.as_ref().is_none_or(|watch| !self.watcher.has(watch)) {
+            // Complained of at the first time only. The directory is gone, or there is no watch left.
+            let _ = watch(&mut self.watcher, id, log);
+        }
+        log.retry = log.watch.is_none().then(|| Instant::now() + RETRY);
+        let watch = log.watch.clone();
+        let mut copied = Ok(Step::More);
+        for _ in 0..TURN {
+            let mut counter = || self.watcher.rotations(watch.as_ref());
+            copied = log.follow.step(&mut self.buffer, &mut self.lines, &mut counter);
+            if !matches!(copied, Ok(Step::More)) {
+                break;
+            }
+        }
+        let copied = match copied {
             Ok(Step::More) => {
                 self.ready.insert(id.to_owned());
+                return;
             }
-            Ok(Step::Done) | Err(_) => {}
-        }
-    }
-
-    /// Copies until all is copied, or `steps` were made.
-    fn copy(&mut self, id: &str, steps: usize) -> io::Result<Step> {
-        let Some(log) = self.logs.get_mut(id) else {
-            return Ok(Step::Done);
+            Ok(Step::Done) => Ok(()),
+            Err(failure) => {
+                let now = Instant::now();
+                log.retry = Some(now + RETRY);
+                if log.complained.is_none_or(|when| now - when >= COMPLAIN) {
+                    log.complained = Some(now);
+                    let log = log.follow.describe();
+                    warn!(id, log, "cannot copy the container's log: {failure}");
+                }
+                Err(failure)
+            }
         };
-        for _ in 0..steps {
-            match log.follow.step(&mut self.buffer, &mut self.lines) {
-                Ok(Step::Done) => {
-                    log.retry = log.watch.is_none().then(|| Instant::now() + RETRY);
-                    return Ok(Step::Done);
-                }
-                Ok(Step::More) => {}
-                Err(failure) => {
-                    let now = Instant::now();
-                    log.retry = Some(now + RETRY);
-                    if log.complained.is_none_or(|when| now - when >= COMPLAIN) {
-                        log.complained = Some(now);
-                        warn!(
-                            id,
-                            log = log.follow.sink.describe(),
-                            "cannot copy the container's log: {failure}"
-                        );
-                    }
-                    return Err(failure);
-                }
-            }
-        }
-        Ok(Step::More)
-    }
-
-    fn forget(&mut self, id: &str) {
-        self.ready.remove(id);
-        let Some(log) = self.logs.remove(id) else { return };
-        if let Some(watch) = log.watch {
-            self.watched.remove(&watch);
-            // Gone already where the directory is.
-            let _ = self.inotify.watches().remove(watch);
+        let ends = match log.then {
+            Then::Stay => false,
+            Then::End => copied.is_ok(),
+            Then::Forget => true,
+        };
+        answer(log.waiting.drain(..), copied);
+        if ends
+            && let Some(log) = self.logs.remove(id)
+            && let Some(watch) = log.watch
+        {
+            self.watcher.remove(watch);
         }
     }
 }
 
-fn answer(reply: Reply, result: io::Result<()>) {
-    // A caller that does not wait any more needs no answer.
-    let _ = reply.send(result);
+/// Watches a log's directory. Where that fails, it is looked at again and again.
+fn watch(watcher: &mut Watcher, id: &str, log: &mut Log) -> io::Result<()> {
+    log.watch = None;
+    log.retry = Some(Instant::now() + RETRY);
+    log.watch = Some(watcher.add(id, log.follow.directory())?);
+    log.retry = None;
+    Ok(())
+}
+
+fn answer(replies: impl IntoIterator<Item = Reply>, result: io::Result<()>) {
+    for reply in replies {
+        let result = match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        // A caller that does not wait any more needs no answer.
+        let _ = reply.send(result);
+    }
 }

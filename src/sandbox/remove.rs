@@ -14,6 +14,7 @@ impl Sandboxes {
         let id = &sandbox.id;
         let _lock = self.locks.exclusive(id).await;
         self.each_member(id, None, |member| async move {
+            self.store.catch_up_log(&member).await?;
             match self.engine.remove_container(&member).await {
                 Err(error) if !error.is_not_found() => return Err(error.into()),
                 _ => {}

@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 use translate::{
@@ -27,6 +28,7 @@ impl Store {
             // The Engine need not be bothered with what is no id.
             return Ok(Vec::new());
         }
+        let asked = Instant::now();
         let entries = self.engine.list_containers(&only, id).await?;
         for entry in &entries {
             // One that an earlier daemon has created may have failed to start since. Asked once for each.
@@ -55,26 +57,36 @@ impl Store {
             known.containers.retain(|id, _| alive.contains(id.as_str()));
             known.cannot_run.retain(|id| alive.contains(id.as_str()));
             drop(known);
-            self.logs.retain(|id| alive.contains(id));
+            self.logs.retain(asked, |id| alive.contains(id));
         }
         Ok(items)
     }
 
     /// Follows the log of a container that is seen running, and completes that of one seen exited.
     async fn keep_log(&self, container: &Container, state: cri::ContainerState) -> Result<()> {
-        if container.record.log_path.is_empty() || self.logs.is_complete(&container.id) {
-            return Ok(());
-        }
-        let root = self.engine.root_dir().await?;
+        let id = &container.id;
         match state {
-            cri::ContainerState::ContainerRunning => {
-                self.logs.follow(&container.id, || container.logs(&root))
+            _ if container.record.log_path.is_empty() => {}
+            cri::ContainerState::ContainerRunning if !self.logs.is_followed(id) => {
+                let root = self.engine.root_dir().await?;
+                self.logs.follow(id, || container.logs(&root));
             }
-            cri::ContainerState::ContainerExited => {
-                self.logs.complete(&container.id, || container.logs(&root)).await;
+            cri::ContainerState::ContainerExited if !self.logs.is_complete(id) => {
+                let root = self.engine.root_dir().await?;
+                self.logs.complete(id, || container.logs(&root)).await;
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Has all written that a container has said by now: its removal takes the Engine's log away.
+    pub async fn catch_up_log(&self, id: &str) -> Result<()> {
+        let Some(container) = self.known().containers.get(id).cloned() else {
+            return Ok(());
+        };
+        let root = self.engine.root_dir().await?;
+        self.logs.catch_up(id, || container.logs(&root)).await;
         Ok(())
     }
 

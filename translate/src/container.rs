@@ -42,6 +42,8 @@ pub struct ContainerRequest<'a> {
     pub image_ref: &'a str,
     /// Now, in nanoseconds since the epoch.
     pub created_at: i64,
+    /// How large each of the two files of the Engine's log may become, as the Engine writes it (`64m`).
+    pub log_size: &'a str,
 }
 
 /// Plans a container.
@@ -172,7 +174,7 @@ pub fn plan(
             mounts: (!mounts.mounts.is_empty()).then_some(mounts.mounts),
             devices: Some(devices::container(&config.devices, host)?).filter(|d| !d.is_empty()),
             device_requests: Some(devices::cdi(&config.cdi_devices, facts)?).filter(|d| !d.is_empty()),
-            log_config: Some(log_config(&record.log_path)),
+            log_config: Some(log_config(&record.log_path, request.log_size)),
             restart_policy: Some(never_restart()),
             cpu_period: resources.cpu_period,
             cpu_quota: resources.cpu_quota,
@@ -275,12 +277,13 @@ fn environment(envs: &[cri::KeyValue]) -> Result<Vec<String>, Invalid> {
         .collect())
 }
 
-fn log_config(path: &str) -> HostConfigLogConfig {
+fn log_config(path: &str, size: &str) -> HostConfigLogConfig {
     if path.is_empty() {
         return no_log();
     }
-    // Set whatever the Engine's default is, and bounded: two files of 64 MB.
-    let options = [("max-size", "64m"), ("max-file", "2")];
+    // Set whatever the Engine's default is, whose own options would be added: a compressed file cannot be
+    // read while it is written.
+    let options = [("max-size", size), ("max-file", "2"), ("compress", "false")];
     HostConfigLogConfig {
         typ: Some("json-file".into()),
         config: Some(options.map(|(key, value)| (key.into(), value.into())).into()),

@@ -66,6 +66,7 @@ fn request<'a>(config: &'a cri::ContainerConfig, sandbox: &'a SandboxRecord) -> 
         sandbox,
         image_ref: "nginx@sha256:d1",
         created_at: 1_795_291_262_123_456_789,
+        log_size: "64m",
     }
 }
 

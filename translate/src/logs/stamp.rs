@@ -2,7 +2,7 @@
 
 /// A time stamp of a log line, in an order that its text does not have: RFC 3339 leaves out the zeros at
 /// the end of the fraction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The digits of year, month, day, hour, minute and second.
     second: u64,

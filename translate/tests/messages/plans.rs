@@ -72,6 +72,7 @@ fn plan_container(
         sandbox: &recorded(request),
         image_ref: "",
         created_at: 7,
+        log_size: "64m",
     };
     container::plan(request, facts, &HostView::default())
 }
