@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use cri::{image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer};
 use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
 
@@ -27,6 +28,7 @@ use crate::{
     sandbox::Sandboxes,
     status::NodeStatus,
     store::Store,
+    streaming::{protocol::Limits, server::Server as StreamServer},
 };
 
 /// CRI's limit for one message in either direction; tonic's own is a quarter of it.
@@ -57,6 +59,14 @@ pub async fn run(config: Config) -> Result<()> {
     )
     .context("--pod-infra-container-image")?;
     let images = Arc::new(images);
+    let streams = StreamServer::bind(
+        config.streaming_bind_addr,
+        Limits {
+            creation: config.stream_creation_timeout,
+            idle: config.stream_idle_timeout,
+        },
+    )
+    .await?;
     let sandboxes = Arc::new(Sandboxes {
         engine: engine.clone(),
         store: Arc::clone(&store),
@@ -65,6 +75,7 @@ pub async fn run(config: Config) -> Result<()> {
         images: Arc::clone(&images),
         logs: Arc::clone(&logs),
         node: Arc::clone(&node),
+        streaming: streams.streaming(),
     });
     let containers = Arc::new(Containers {
         engine: engine.clone(),
@@ -74,6 +85,7 @@ pub async fn run(config: Config) -> Result<()> {
         logs,
         node,
         log_size: config.container_log_size.clone(),
+        streaming: streams.streaming(),
     });
     let status = Arc::new(NodeStatus {
         engine: engine.clone(),
@@ -109,11 +121,19 @@ pub async fn run(config: Config) -> Result<()> {
     info!(
         version = crate::config::VERSION,
         endpoints = names.join(","),
+        streams = %streams.address().context("the address of streams")?,
         "serving CRI"
     );
     let greeting = tokio::spawn(greet(engine, sandboxes, keeper));
+    let stop = CancellationToken::new();
+    let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
     let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await;
     greeting.abort();
+    // Streams last for hours; nobody waits for them.
+    stop.cancel();
+    if let Err(error) = streaming.await {
+        warn!("serving streams: {error}");
+    }
     // Calls whose callers have gone are not among those that the server waits for.
     let rest = if ending == Ending::Complete {
         config.shutdown_timeout

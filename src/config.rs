@@ -6,7 +6,12 @@
 
 mod duration;
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{ArgAction, Parser, ValueEnum, builder::styling};
 use serde_json::json;
@@ -55,6 +60,18 @@ pub struct Config {
     /// How long calls in flight may go on after SIGTERM.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse, help_heading = "Serving")]
     pub shutdown_timeout: Duration,
+
+    /// Where exec, attach and port-forward are served, on this node alone by default: ADDRESS:PORT, or a port.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = streaming_address, help_heading = "Streams")]
+    pub streaming_bind_addr: SocketAddr,
+
+    /// How long a client may take to open its streams.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse, help_heading = "Streams")]
+    pub stream_creation_timeout: Duration,
+
+    /// Streams on which nothing comes or goes for this long are closed.
+    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = duration::parse, help_heading = "Streams")]
+    pub stream_idle_timeout: Duration,
 
     /// The image of the container that holds a pod's namespaces.
     #[arg(
@@ -149,10 +166,6 @@ pub struct Config {
     /// cri-dockerd's; moves dockerd into a cgroup.
     #[arg(long, hide = true)]
     runtime_cgroups: Option<String>,
-
-    /// cri-dockerd's; where exec, attach and port-forward are served.
-    #[arg(long, hide = true)]
-    streaming_bind_addr: Option<String>,
 }
 
 /// The program's version.
@@ -241,6 +254,9 @@ impl Config {
             "runtime-request-timeout": format!("{:?}", self.request_timeout()),
             "root-directory": self.root_directory,
             "shutdown-timeout": format!("{:?}", self.shutdown_timeout),
+            "streaming-bind-addr": self.streaming_bind_addr,
+            "stream-creation-timeout": format!("{:?}", self.stream_creation_timeout),
+            "stream-idle-timeout": format!("{:?}", self.stream_idle_timeout),
             "pod-infra-container-image": self.pod_infra_container_image,
             "image-pull-progress-deadline": format!("{:?}", self.image_pull_progress_deadline),
             "container-log-size": self.container_log_size,
@@ -289,15 +305,6 @@ impl Config {
                 "--runtime-cgroups: set Slice= in docker.service and containerd.service instead".into(),
             );
         }
-        if self
-            .streaming_bind_addr
-            .as_deref()
-            .is_some_and(|address| !address.is_empty())
-        {
-            notes.push(
-                "--streaming-bind-addr: exec, attach and port-forward streams are not served yet".into(),
-            );
-        }
         if self.network_plugin == NetworkPlugin::Cni && self.network_plugin_mtu != 0 {
             notes.push("--network-plugin-mtu: a CNI plugin has mtu in its configuration".into());
         }
@@ -339,6 +346,23 @@ fn size(text: &str) -> Result<String, String> {
     parse()
         .map(|_| text.to_owned())
         .ok_or_else(|| "expected a size of 10k or more, such as 64m".into())
+}
+
+/// An address and a port, of which either may be left out. Without an address, and as cri-dockerd's default,
+/// which is empty, it is this node's own: what is served there needs no password.
+fn streaming_address(text: &str) -> Result<SocketAddr, String> {
+    let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if port.is_empty() {
+        return Ok(SocketAddr::new(local, 0));
+    }
+    let text = text.replace("localhost", "127.0.0.1");
+    let alone = |text: &str| text.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    text.parse()
+        .ok()
+        .or_else(|| Some(SocketAddr::new(local, port.parse().ok()?)))
+        .or_else(|| Some(SocketAddr::new(alone(&text)?, 0)))
+        .ok_or_else(|| "expected an address and a port such as 127.0.0.1:10010, or one of them".into())
 }
 
 /// An address range such as `10.85.0.0/16`.
@@ -412,10 +436,33 @@ mod tests {
             (["--network-plugin=kubenet"], "cni, docker"),
             (["--container-log-size=64mm"], "expected a size"),
             (["--container-log-size=9999"], "expected a size"),
+            (["--streaming-bind-addr=node:x"], "expected an address and a port"),
+            (
+                ["--streaming-bind-addr=127.0.0.1:70000"],
+                "expected an address and a port",
+            ),
             (["--no-such-flag"], "--no-such-flag"),
         ] {
             let error = parse(&flags).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn streams_are_served_on_this_node_unless_told_otherwise() {
+        for (flag, address) in [
+            ("", "127.0.0.1:0"),
+            (":10010", "127.0.0.1:10010"),
+            ("10010", "127.0.0.1:10010"),
+            ("127.0.0.1:10010", "127.0.0.1:10010"),
+            ("localhost:10010", "127.0.0.1:10010"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+            ("[::1]:80", "[::1]:80"),
+            ("10.0.0.1", "10.0.0.1:0"),
+            ("::1", "[::1]:0"),
+        ] {
+            let config = parse(&[&format!("--streaming-bind-addr={flag}")]).unwrap();
+            assert_eq!(config.streaming_bind_addr.to_string(), address, "{flag:?}");
         }
     }
 

@@ -1,7 +1,10 @@
 //! Containers in pods.
 
+mod attach;
 mod create;
+mod exec;
 mod exec_sync;
+mod pump;
 mod remove;
 mod reopen_log;
 mod start;
@@ -11,7 +14,9 @@ mod update;
 
 use std::sync::Arc;
 
-use crate::{engine::Engine, image::Images, locks::Locks, logs::Logs, node::Node, store::Store};
+use crate::{
+    engine::Engine, image::Images, locks::Locks, logs::Logs, node::Node, store::Store, streaming::Streaming,
+};
 
 /// What the calls about containers share.
 pub struct Containers {
@@ -29,4 +34,6 @@ pub struct Containers {
     pub node: Arc<Node>,
     /// How large each of the two files of a log at the Engine may become, as the Engine writes it.
     pub log_size: String,
+    /// Gives out URLs for streams.
+    pub streaming: Arc<Streaming>,
 }

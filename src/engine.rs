@@ -6,6 +6,7 @@
 //! Lists, inspections and pulls are read by tolerant types of our own, and exec streams are hijacked
 //! connections of our own, because bollard's are closed enumerations and cannot half-close.
 
+mod attach;
 mod connection;
 mod containers;
 mod error;
@@ -23,8 +24,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bollard::Docker;
 use translate::facts::EngineFacts;
 
+pub use attach::AttachSpec;
 pub use error::EngineError;
-pub use exec::ExecSpec;
+pub use exec::{ExecSpec, Terminal};
 pub use hijack::Hijacked;
 pub use images::PullStream;
 pub use stdcopy::{StdStream, Stdcopy};

@@ -4,7 +4,7 @@ use std::io;
 
 use translate::{Invalid, image::PullFailure};
 
-use crate::{cni::CniError, engine::EngineError};
+use crate::{cni::CniError, engine::EngineError, streaming::TokenError};
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum Error {
     /// An object of that name exists and is in use.
     #[error("{0}")]
     AlreadyExists(String),
+    /// There is no room for more of this now.
+    #[error("{0}")]
+    Exhausted(String),
     /// The call's own time limit passed.
     #[error("{0}")]
     TimedOut(String),
@@ -82,6 +85,15 @@ impl Error {
     /// Whether the object of the call does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::TooMany => Self::Exhausted(error.to_string()),
+            TokenError::Random(_) => Self::Internal(error.to_string()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod cni;
 mod docker;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use tokio::time::Instant;
 use translate::{
@@ -88,6 +88,14 @@ impl Network {
         match self {
             Self::Cni(network) => network.addresses(&inspect.id).await,
             Self::Docker(_) => Ok(DockerNetwork::addresses(inspect)),
+        }
+    }
+
+    /// The file to which a sandbox's network namespace is pinned, if it is.
+    pub fn pin(&self, id: &str) -> Option<PathBuf> {
+        match self {
+            Self::Cni(network) => network.pin(id),
+            Self::Docker(_) => None,
         }
     }
 

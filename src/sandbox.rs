@@ -1,5 +1,6 @@
 //! Pod sandboxes: a pause container that holds the namespaces, and the pod's network.
 
+mod port_forward;
 mod remove;
 mod run;
 mod status;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use crate::{
     engine::Engine, image::Images, locks::Locks, logs::Logs, network::Network, node::Node, store::Store,
+    streaming::Streaming,
 };
 
 /// What the calls about sandboxes share.
@@ -28,4 +30,6 @@ pub struct Sandboxes {
     pub logs: Arc<Logs>,
     /// What this host allows.
     pub node: Arc<Node>,
+    /// Gives out URLs for streams.
+    pub streaming: Arc<Streaming>,
 }

@@ -9,7 +9,7 @@ use translate::Invalid;
 
 use super::Containers;
 use crate::{
-    engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy},
+    engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy, Terminal},
     error::{Error, Result},
     host::process,
 };
@@ -79,7 +79,7 @@ impl Containers {
 
     /// The command's output, and its exit code once it has ended.
     async fn run(&self, exec: &str) -> Result<cri::ExecSyncResponse> {
-        let mut connection = self.engine.start_exec(exec, false).await?;
+        let mut connection = self.engine.start_exec(exec, Terminal::None).await?;
         let mut output = Output::default();
         output.take(&std::mem::take(&mut connection.read))?;
         let mut question = FIRST_QUESTION;
@@ -104,7 +104,7 @@ impl Containers {
     }
 
     /// The Engine may notice the end a moment after the streams' end.
-    async fn exit_code(&self, exec: &str) -> Result<i32> {
+    pub(super) async fn exit_code(&self, exec: &str) -> Result<i32> {
         let mut pause = Duration::from_millis(2);
         loop {
             let state = self.engine.inspect_exec(exec).await?;
@@ -162,7 +162,7 @@ impl Drop for KillOnDrop {
 }
 
 /// What the Engine means when a command cannot be prepared.
-fn not_running(error: EngineError, id: &str) -> Error {
+pub(super) fn not_running(error: EngineError, id: &str) -> Error {
     match error.status() {
         Some(404) => Error::no_container(id),
         Some(409) => Error::Precondition(format!("container {id} does not run: {}", error.message())),

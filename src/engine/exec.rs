@@ -1,6 +1,7 @@
 //! Commands run in a container beside its own process.
 
 use bollard::models::ExecConfig;
+use serde_json::json;
 use translate::answer::ExecInspect;
 
 use super::{Engine, EngineError, Hijacked, raw};
@@ -20,8 +21,17 @@ pub struct ExecSpec {
     pub stderr: bool,
 }
 
+/// The terminal that a command is started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// None.
+    None,
+    /// One, of this height and width in characters if they are known.
+    Sized(Option<(u16, u16)>),
+}
+
 /// A key sequence that nobody types: the Engine's own default swallows ctrl-p.
-const NO_DETACH_KEYS: &str = "ctrl-_,ctrl-^,ctrl-],ctrl-_,ctrl-^,ctrl-]";
+pub(super) const NO_DETACH_KEYS: &str = "ctrl-_,ctrl-^,ctrl-],ctrl-_,ctrl-^,ctrl-]";
 
 impl Engine {
     /// Prepares a command in `container`, which must run; the answer is the exec's id.
@@ -45,14 +55,28 @@ impl Engine {
     }
 
     /// Starts a prepared command and takes its streams.
-    pub async fn start_exec(&self, exec: &str, tty: bool) -> Result<Hijacked, EngineError> {
-        let body = format!(r#"{{"Detach":false,"Tty":{tty}}}"#);
+    pub async fn start_exec(&self, exec: &str, terminal: Terminal) -> Result<Hijacked, EngineError> {
+        let body = match terminal {
+            Terminal::None => json!({ "Detach": false, "Tty": false }),
+            Terminal::Sized(None) => json!({ "Detach": false, "Tty": true }),
+            // An Engine before API 1.42 ignores the size; it can be set afterwards.
+            Terminal::Sized(Some((height, width))) => {
+                json!({ "Detach": false, "Tty": true, "ConsoleSize": [height, width] })
+            }
+        };
         self.hijack(
-            &format!("/exec/{exec}/start"),
-            body.into_bytes(),
+            &format!("/exec/{}/start", raw::encode(exec)),
+            body.to_string().into_bytes(),
             &format!("start command {exec}"),
         )
         .await
+    }
+
+    /// Sets the size of a command's terminal, in characters. Fails as long as it is being started.
+    pub async fn resize_exec(&self, exec: &str, height: u16, width: u16) -> Result<(), EngineError> {
+        let path = format!("/exec/{}/resize?h={height}&w={width}", raw::encode(exec));
+        self.post(&path, &format!("resize the terminal of command {exec}"))
+            .await
     }
 
     /// A command's state.

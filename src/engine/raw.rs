@@ -40,6 +40,11 @@ impl Engine {
         read(&self.text(Method::DELETE, path, action).await?, action)
     }
 
+    /// `POST path`, whose answer says nothing.
+    pub(super) async fn post(&self, path: &str, action: &str) -> Result<(), EngineError> {
+        self.text(Method::POST, path, action).await.map(drop)
+    }
+
     /// The whole answer to a call without a body.
     async fn text(&self, method: Method, path: &str, action: &str) -> Result<Bytes, EngineError> {
         self.bounded(action, self.timeout, async {

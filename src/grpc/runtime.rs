@@ -248,6 +248,30 @@ impl RuntimeService for Runtime {
             Arc::clone(&self.containers).exec_sync(request).await?,
         ))
     }
+
+    /// Answers with a URL; what is done there outlives this call.
+    async fn exec(&self, request: Request<cri::ExecRequest>) -> Reply<cri::ExecResponse> {
+        let mut request = request.into_inner();
+        request.container_id = given(request.container_id, "container_id")?;
+        Ok(Response::new(Arc::clone(&self.containers).exec(request).await?))
+    }
+
+    async fn attach(&self, request: Request<cri::AttachRequest>) -> Reply<cri::AttachResponse> {
+        let mut request = request.into_inner();
+        request.container_id = given(request.container_id, "container_id")?;
+        Ok(Response::new(Arc::clone(&self.containers).attach(request).await?))
+    }
+
+    async fn port_forward(
+        &self,
+        request: Request<cri::PortForwardRequest>,
+    ) -> Reply<cri::PortForwardResponse> {
+        let mut request = request.into_inner();
+        request.pod_sandbox_id = given(request.pod_sandbox_id, "pod_sandbox_id")?;
+        Ok(Response::new(
+            Arc::clone(&self.sandboxes).port_forward(request).await?,
+        ))
+    }
 }
 
 /// An id that must be there.

@@ -44,6 +44,7 @@ fn code(error: &Error) -> Code {
         Error::NotFound { .. } => Code::NotFound,
         Error::Precondition(_) => Code::FailedPrecondition,
         Error::AlreadyExists(_) => Code::AlreadyExists,
+        Error::Exhausted(_) => Code::ResourceExhausted,
         Error::TimedOut(_) => Code::DeadlineExceeded,
         Error::Engine(error) => engine(error),
         // The kubelet looks into the message of this code only.
@@ -112,6 +113,7 @@ mod tests {
             ),
             (Error::no_sandbox("x"), Code::NotFound),
             (Error::TimedOut("late".into()), Code::DeadlineExceeded),
+            (Error::Exhausted("full".into()), Code::ResourceExhausted),
             (Error::Engine(unreachable), Code::Unavailable),
             (refused(400), Code::InvalidArgument),
             (refused(404), Code::NotFound),

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,7 +20,7 @@ use translate::{
 use crate::{
     cni::{
         Cni, CniConfig, CniError, PodNetwork,
-        netns::{NetnsError, Pins},
+        netns::{self, NetnsError, Pins},
     },
     config::Config,
     error::{Error, Result},
@@ -99,6 +99,11 @@ impl CniNetwork {
         self.cni.del(&pod, deadline).await?;
         self.known().remove(id);
         self.pinned(id, |pins, name| pins.unpin(&name)).await
+    }
+
+    pub(super) fn pin(&self, id: &str) -> Option<PathBuf> {
+        let path = self.pins.path(&pin(id)).ok()?;
+        netns::is_namespace(&path).is_ok().then_some(path)
     }
 
     pub(super) async fn addresses(&self, id: &str) -> Result<Vec<IpAddr>> {
