@@ -2,7 +2,7 @@
 # translate/ must stay pure: values in, values out. Prints each line that breaks this, as file:line, and fails.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
-forbidden='\btokio\b|\bstd::(fs|net|os|env|process|thread)\b|\bstd::io\b|\b(SystemTime|Instant|Zoned|Timestamp)::now\b|\b(rand|fastrand|getrandom|hyper|bollard)::|\basync +(fn|move|\{)|\.await\b|\bprint(ln)?!|\beprint(ln)?!|\b(option_)?env!'
+forbidden='\btokio\b|\bstd::(fs|os|env|process|thread)\b|\b(TcpStream|TcpListener|UdpSocket|UnixStream|UnixListener|ToSocketAddrs)\b|\bstd::io\b|\b(SystemTime|Instant|Zoned|Timestamp)::now\b|\b(rand|fastrand|getrandom|hyper|bollard)::|\basync +(fn|move|\{)|\.await\b|\bprint(ln)?!|\beprint(ln)?!|\b(option_)?env!'
 status=0
 # Comments may name what code may not, and tests may read files. In a list of imports (`use std::{fs, …}`, on one line or
 # on several) each word is written out before it is looked at.
