@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bollard::{
     models::{ContainerCreateBody, ContainerUpdateBody},
     query_parameters::{
-        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use translate::answer::{ContainerEntry, ContainerInspect};
@@ -93,15 +92,6 @@ impl Engine {
             .stop_container(id, Some(options))
             .await
             .map_err(|error| EngineError::from_bollard(&format!("stop container {id}"), error))
-    }
-
-    /// Kills a container's processes.
-    pub async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
-        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        self.docker
-            .kill_container(id, Some(options))
-            .await
-            .map_err(|error| EngineError::from_bollard(&format!("kill container {id}"), error))
     }
 
     /// Removes a container, running or not, with the volumes that were made for it alone.

@@ -7,10 +7,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 use serde::Deserialize;
-use translate::{
-    answer::{ImageEntry, ImageInspect},
-    facts::ApiVersion,
-};
+use translate::answer::{ImageEntry, ImageInspect};
 
 use super::{Engine, EngineError, raw};
 
@@ -97,11 +94,6 @@ impl Engine {
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// The API version spoken with the Engine.
-    pub async fn api_version(&self) -> Result<ApiVersion, EngineError> {
-        self.transport.version().await
     }
 }
 

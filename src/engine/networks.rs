@@ -19,19 +19,4 @@ impl Engine {
             Err(error) => Err(error),
         }
     }
-
-    /// Whether a network of this name exists.
-    pub async fn has_network(&self, name: &str) -> Result<bool, EngineError> {
-        let action = format!("inspect network {name}");
-        match self
-            .docker
-            .inspect_network(name, None)
-            .await
-            .map_err(|e| EngineError::from_bollard(&action, e))
-        {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
