@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "logs/disk.rs"]
+mod disk;
+#[path = "logs/others.rs"]
+mod others;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -257,17 +262,40 @@ async fn rotation_under_load_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_daemon_under_load_loses_and_doubles_nothing() {
     const LINES: usize = 300_000;
+    const KILLS: u64 = 20;
     let mut node = Node::new().await;
     let id = node.run(&node.config("busy", &numbers(LINES))).await;
     let log = node.log("busy");
-    for round in 0..6 {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        if round % 2 == 1 {
-            fs::rename(&log, log.with_file_name(format!("0.log.20261121-{round:06}"))).unwrap();
-            let _ = node.reopen(&id).await;
+    for round in 0..KILLS {
+        // At moments that differ: before it goes on, in the middle, while a rotation is under way.
+        tokio::time::sleep(Duration::from_millis(round * 7 % 100)).await;
+        // No container that has ended is rotated; its log is put back then.
+        let rotated = log.with_file_name(format!("0.log.20261121-{round:06}"));
+        fs::rename(&log, &rotated).unwrap();
+        if round % 2 == 0 {
+            if node.reopen(&id).await.is_err() {
+                fs::rename(&rotated, &log).unwrap();
+            }
+            node.daemon.kill();
+        } else {
+            let reopened = tokio::spawn({
+                let mut runtime = node.daemon.runtime();
+                let container_id = id.clone();
+                async move {
+                    runtime
+                        .reopen_container_log(ReopenContainerLogRequest { container_id })
+                        .await
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(round % 4)).await;
+            node.daemon.kill();
+            let _ = reopened.await;
         }
-        node.daemon.kill();
         node.daemon.start_again().await;
+        // The kubelet does so at its next round.
+        if !log.exists() && node.reopen(&id).await.is_err() && !log.exists() {
+            fs::rename(&rotated, &log).unwrap();
+        }
     }
     node.daemon.ended(&id).await;
     check_numbers(&whole(&log), LINES);

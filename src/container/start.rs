@@ -24,6 +24,8 @@ impl Containers {
                 .await
                 .map_err(Error::host(format!("make the log {place}")))?;
         }
+        // Before others on the same Engine see it run: whoever starts a container writes its log.
+        self.logs.follow(id, || logs);
         if let Err(error) = self.engine.start_container(id).await {
             if error.is_not_found() {
                 // Also said where a namespace that is to be joined is gone.
@@ -37,7 +39,6 @@ impl Containers {
             }
             return Err(error.into());
         }
-        self.logs.follow(id, || logs);
         self.apply(id, &after).await;
         info!(id, "container started");
         Ok(())
