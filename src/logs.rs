@@ -79,10 +79,16 @@ impl Logs {
         }))
     }
 
-    /// Makes an empty CRI log, and its directory, unless they are there.
-    pub async fn prepare(&self, spec: LogSpec) -> io::Result<()> {
-        let prepare = move || Sink::new(spec.directory, spec.path).prepare();
-        in_time(async { tokio::task::spawn_blocking(prepare).await? }).await
+    /// Makes an empty CRI log, and its directory, unless they are there, and follows the container's.
+    ///
+    /// To be called before a container is started: others on the same Engine look at those only that run, so
+    /// whoever starts a container writes its log.
+    pub async fn prepare(&self, id: &str, spec: LogSpec) -> io::Result<()> {
+        let mut sink = Sink::new(spec.directory.clone(), spec.path.clone());
+        in_time(async { tokio::task::spawn_blocking(move || sink.prepare()).await? }).await?;
+        self.follow(id, || Some(spec));
+        self.copy(id, Then::Stay).await;
+        Ok(())
     }
 
     /// Follows a container's log from where its CRI log ends. A container that is followed already stays so,

@@ -17,12 +17,19 @@ use cri::{
     ContainerConfig, ContainerState, ListContainersRequest, PodSandboxConfig, ReopenContainerLogRequest,
 };
 use support::{Daemon, Engine, Options, container_of, eventually};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Every daemon follows all logs of its Engine, so two of them would write each line twice.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A daemon writes the logs of the containers that it starts. When it ends, another one on the same Engine goes
+/// on with them, so a test that ends one has the Engine for itself.
+static ENGINE: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
+enum Guard {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
 
 struct Node {
     daemon: Daemon,
@@ -30,7 +37,7 @@ struct Node {
     pod: PodSandboxConfig,
     sandbox: String,
     // Dropped last, when the daemon has ended.
-    _alone: tokio::sync::MutexGuard<'static, ()>,
+    _guard: Guard,
 }
 
 impl Node {
@@ -38,8 +45,18 @@ impl Node {
         Self::with(support::daemon!()).await
     }
 
+    /// With a daemon that may be ended.
+    async fn alone() -> Self {
+        let _guard = ENGINE.write().await;
+        Self::on(support::daemon!(), Guard::Alone { _guard }).await
+    }
+
     async fn with(options: Options) -> Self {
-        let alone = ALONE.lock().await;
+        let _guard = ENGINE.read().await;
+        Self::on(options, Guard::Shared { _guard }).await
+    }
+
+    async fn on(options: Options, guard: Guard) -> Self {
         let daemon = options.start().await;
         let image = daemon.pull("busybox:1").await;
         let pod = daemon.pod("logs");
@@ -49,7 +66,7 @@ impl Node {
             image,
             pod,
             sandbox,
-            _alone: alone,
+            _guard: guard,
         }
     }
 
@@ -263,7 +280,7 @@ async fn rotation_under_load_loses_and_doubles_nothing() {
 async fn killing_the_daemon_under_load_loses_and_doubles_nothing() {
     const LINES: usize = 300_000;
     const KILLS: u64 = 20;
-    let mut node = Node::new().await;
+    let mut node = Node::alone().await;
     let id = node.run(&node.config("busy", &numbers(LINES))).await;
     let log = node.log("busy");
     for round in 0..KILLS {
@@ -339,7 +356,7 @@ async fn a_log_that_is_removed_by_hand_begins_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_go_on_without_a_kubelet_that_asks() {
-    let mut node = Node::new().await;
+    let mut node = Node::alone().await;
     node.run(&node.config("ticks", "while :; do echo tick; sleep 0.05; done"))
         .await;
     let log = node.log("ticks");

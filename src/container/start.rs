@@ -16,16 +16,13 @@ impl Containers {
         let host = self.node.view().await;
         let after = container::after_start(&container.record, &*self.engine.facts().await?, &host)?;
         // The log is there when the container is, even if it has nothing to say yet.
-        let logs = container.logs(&self.engine.root_dir().await?);
-        if let Some(spec) = &logs {
+        if let Some(spec) = container.logs(&self.engine.root_dir().await?) {
             let place = container.record.log_path.as_str();
             self.logs
-                .prepare(spec.clone())
+                .prepare(id, spec)
                 .await
                 .map_err(Error::host(format!("make the log {place}")))?;
         }
-        // Before others on the same Engine see it run: whoever starts a container writes its log.
-        self.logs.follow(id, || logs);
         if let Err(error) = self.engine.start_container(id).await {
             if error.is_not_found() {
                 // Also said where a namespace that is to be joined is gone.

@@ -47,6 +47,8 @@ pub(super) struct Back {
     pub(super) id: String,
     pub(super) follow: Box<Follow>,
     pub(super) copied: io::Result<Step>,
+    /// How much was written.
+    pub(super) bytes: usize,
     /// Who waits still.
     pub(super) waiting: Vec<Reply>,
 }
@@ -158,12 +160,13 @@ impl Shared {
                 answer(job.reopens.drain(..), &reopened);
             }
             let mut counter = || lock(&self.watcher).rotations(job.watch.as_ref());
-            let mut copied = Ok(Step::More);
+            let (mut copied, mut bytes) = (Ok(Step::More), 0);
             for _ in 0..TURN {
                 copied = job.follow.step(&mut buffer, &mut lines, &mut counter);
                 if !matches!(copied, Ok(Step::More)) {
                     break;
                 }
+                bytes += lines.len();
             }
             self.work().busy.retain(|busy| busy.ticket != ticket);
             let result = match &copied {
@@ -178,6 +181,7 @@ impl Shared {
                 id: job.id,
                 follow: job.follow,
                 copied,
+                bytes,
                 waiting: job.waiting,
             }));
             if let (Some(waited), Some(result)) = (waited, result) {

@@ -26,6 +26,13 @@ use super::{
 /// After a change, how long more of them are waited for: many lines then take one write, and none is late.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// A log that grows by so many bytes while changes are gathered is busy: it is looked at by the clock, which is
+/// cheaper for the Engine and for dockside than to have each line reported.
+const BUSY: usize = 4096;
+
+/// How often a busy log is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How long a log that could not be read, written or watched is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -39,6 +46,8 @@ struct Log {
     /// Away while it is being copied.
     follow: Option<Box<Follow>>,
     watch: Option<WatchDescriptor>,
+    /// Its lines are not reported.
+    busy: bool,
     /// Until when it is left alone unless somebody asks, and when it is tried again.
     retry: Option<Instant>,
     complained: Option<Instant>,
@@ -161,6 +170,7 @@ impl Worker {
                 let log = self.logs.entry(id.clone()).or_insert_with(|| Log {
                     follow: Some(Box::new(Follow::new(spec))),
                     watch: None,
+                    busy: false,
                     retry: None,
                     complained: None,
                     waiting: Vec::new(),
@@ -226,6 +236,15 @@ impl Worker {
         };
         let now = Instant::now();
         log.retry = log.watch.is_none().then(|| now + RETRY);
+        let was_busy = log.busy;
+        log.busy = log.watch.is_some() && back.bytes >= BUSY;
+        if log.busy != was_busy {
+            let reported = lock(&self.watcher).report_lines(back.follow.directory(), !log.busy);
+            if reported.is_err() || was_busy {
+                // What came before it was reported again is looked for once more.
+                self.ready.insert(back.id.clone());
+            }
+        }
         match &back.copied {
             Ok(Step::More) => {
                 log.waiting.extend(back.waiting);
@@ -233,6 +252,7 @@ impl Worker {
                 self.ready.insert(back.id);
                 return;
             }
+            Ok(Step::Done) if log.busy => log.retry = Some(now + LOOK),
             Ok(Step::Done) => {}
             Ok(Step::Taken) => {
                 log.retry = Some(now + RETRY_TAKEN);
@@ -287,6 +307,7 @@ fn watch(watcher: &mut Watcher, id: &str, log: &mut Log, follow: &Follow) {
     if log.watch.as_ref().is_some_and(|watch| watcher.has(watch)) {
         return;
     }
+    log.busy = false;
     log.watch = match watcher.add(id, follow.directory()) {
         Ok(watch) => Some(watch),
         // It is not there before the container is, and gone with it.

@@ -5,7 +5,7 @@ use std::{
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cri::ContainerState;
@@ -110,6 +110,7 @@ async fn on_a_full_disk_the_container_goes_on_and_its_log_when_there_is_room() {
         ))
         .await;
     let log = node.log("ticks");
+    let began = Instant::now();
     for round in 1..3 {
         let length = fs::metadata(&log).unwrap().len();
         eventually("lines", PATIENCE, || {
@@ -132,7 +133,8 @@ async fn on_a_full_disk_the_container_goes_on_and_its_log_when_there_is_room() {
             "{busy:?} of 2 s are spent on a full disk"
         );
         let errors = node.daemon.log().matches(COMPLAINT).count();
-        assert!(errors <= 2 * round, "{errors} errors");
+        let allowed = 2 * round + began.elapsed().as_secs() as usize / 30;
+        assert!(errors <= allowed, "{errors} errors");
         fs::remove_file(fill).unwrap();
     }
     disk.remount("size=64m");
@@ -194,7 +196,7 @@ async fn what_a_full_disk_costs_is_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_read_only_disk_the_container_goes_on_and_its_log_later() {
-    let mut node = Node::new().await;
+    let mut node = Node::alone().await;
     let disk = Disk::new(Path::new(&node.pod.log_directory), "64m");
     let id = node.run(&node.config("ticks", TICKS)).await;
     let log = node.log("ticks");
