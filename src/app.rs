@@ -20,6 +20,7 @@ use crate::{
         listen::{self, Ending, Listeners},
         runtime::Runtime,
     },
+    host::open_files,
     image::Images,
     locks::Locks,
     logs::Logs,
@@ -42,6 +43,9 @@ pub async fn run(config: Config) -> Result<()> {
     for note in config.without_effect() {
         warn!("option without effect: {note}");
     }
+    if let Err(error) = open_files::raise() {
+        warn!("cannot raise the number of files that may be open: {error}");
+    }
     let _alone = lock_root(&config.root_directory)?;
     let engine = Engine::new(config.docker_endpoint.clone(), config.request_timeout())?;
     let network = Arc::new(Network::new(&config)?);
@@ -61,6 +65,7 @@ pub async fn run(config: Config) -> Result<()> {
     let images = Arc::new(images);
     let streams = StreamServer::bind(
         config.streaming_bind_addr,
+        config.stream_certificate(),
         Limits {
             creation: config.stream_creation_timeout,
             idle: config.stream_idle_timeout,

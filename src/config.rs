@@ -17,7 +17,7 @@ use clap::{ArgAction, Parser, ValueEnum, builder::styling};
 use serde_json::json;
 use translate::facts::ApiVersion;
 
-use crate::grpc::listen::Endpoint;
+use crate::{grpc::listen::Endpoint, streaming::tls::Files};
 
 /// A CRI v1 server in front of Docker Engine.
 ///
@@ -64,6 +64,24 @@ pub struct Config {
     /// Where exec, attach and port-forward are served, on this node alone by default: ADDRESS:PORT, or a port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = streaming_address, help_heading = "Streams")]
     pub streaming_bind_addr: SocketAddr,
+
+    /// Serve them by TLS with this certificate, in PEM, with those that vouch for it. Read again when it changes.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "stream_tls_key",
+        help_heading = "Streams"
+    )]
+    pub stream_tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "stream_tls_cert",
+        help_heading = "Streams"
+    )]
+    pub stream_tls_key: Option<PathBuf>,
 
     /// How long a client may take to open its streams.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse, help_heading = "Streams")]
@@ -241,6 +259,14 @@ impl Config {
             .collect()
     }
 
+    /// The certificate for streams, if they are served by TLS.
+    pub fn stream_certificate(&self) -> Option<Files> {
+        Some(Files {
+            certificate: self.stream_tls_cert.clone()?,
+            key: self.stream_tls_key.clone()?,
+        })
+    }
+
     /// The options in effect, by their names.
     pub fn to_json(&self) -> String {
         let endpoints: Vec<_> = self
@@ -255,6 +281,8 @@ impl Config {
             "root-directory": self.root_directory,
             "shutdown-timeout": format!("{:?}", self.shutdown_timeout),
             "streaming-bind-addr": self.streaming_bind_addr,
+            "stream-tls-cert": self.stream_tls_cert,
+            "stream-tls-key": self.stream_tls_key,
             "stream-creation-timeout": format!("{:?}", self.stream_creation_timeout),
             "stream-idle-timeout": format!("{:?}", self.stream_idle_timeout),
             "pod-infra-container-image": self.pod_infra_container_image,
@@ -441,6 +469,8 @@ mod tests {
                 ["--streaming-bind-addr=127.0.0.1:70000"],
                 "expected an address and a port",
             ),
+            (["--stream-tls-cert=/cert.pem"], "--stream-tls-key"),
+            (["--stream-tls-key=/key.pem"], "--stream-tls-cert"),
             (["--no-such-flag"], "--no-such-flag"),
         ] {
             let error = parse(&flags).unwrap_err().to_string();

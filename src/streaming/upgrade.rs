@@ -16,10 +16,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
 use super::{
     Command, Ports, Session,
+    held::Held,
     protocol::{Limits, ProtocolError, RemoteProtocol},
     server::Shared,
     session::{Forward, Remote, Streams},
@@ -141,25 +143,25 @@ fn remote(
             spdy::negotiate(&offers).ok_or_else(|| Refusal::protocols(&offers, &spdy::REMOTE_PROTOCOLS))?;
         (RemoteOver::Spdy(chosen), spdy_answer(chosen.name()))
     };
-    let limits = shared.limits;
+    let (limits, hold) = (shared.limits, (permit, shared.tasks.token()));
     shared.spawn(async move {
         let Command { streams, run } = command;
-        match streams_of(upgrade, over, streams, limits).await {
+        match streams_of(upgrade, hold, over, streams, limits).await {
             Ok(remote) => run(remote).await,
             Err(error) => debug!("a client's streams did not come about: {error}"),
         }
-        drop(permit);
     });
     Ok(answer)
 }
 
 async fn streams_of(
     upgrade: OnUpgrade,
+    hold: Hold,
     over: RemoteOver,
     streams: Streams,
     limits: Limits,
 ) -> Result<Remote, Failure> {
-    let io = connection(upgrade).await?;
+    let io = connection(upgrade, hold).await?;
     Ok(match over {
         // What was read too far is in the connection still.
         RemoteOver::Spdy(protocol) => spdy::remote(io, Bytes::new(), protocol, streams, limits).await?,
@@ -191,13 +193,13 @@ fn forward(
         }
         (ForwardOver::Spdy, spdy_answer(spdy::FORWARD_PROTOCOL))
     };
-    let server = Arc::clone(shared);
+    let (server, hold) = (Arc::clone(shared), (permit, shared.tasks.token()));
     shared.spawn(async move {
         let Ports {
             announced,
             mut connect,
         } = ports;
-        match forwards_of(upgrade, over, announced, server.limits).await {
+        match forwards_of(upgrade, hold, over, announced, server.limits).await {
             Ok(mut forwards) => {
                 while let Some(forward) = forwards.recv().await {
                     let Ok(one) = Arc::clone(&server.forwards).try_acquire_owned() else {
@@ -215,18 +217,18 @@ fn forward(
             }
             Err(error) => debug!("a client's port-forward did not come about: {error}"),
         }
-        drop(permit);
     });
     Ok(answer)
 }
 
 async fn forwards_of(
     upgrade: OnUpgrade,
+    hold: Hold,
     over: ForwardOver,
     ports: Vec<u16>,
     limits: Limits,
 ) -> Result<mpsc::Receiver<Forward>, Failure> {
-    let io = connection(upgrade).await?;
+    let io = connection(upgrade, hold).await?;
     Ok(match over {
         ForwardOver::Spdy => spdy::forward(io, Bytes::new(), limits),
         ForwardOver::WebSocket(ForwardSubprotocol::Channels(encoding)) => {
@@ -247,8 +249,14 @@ enum Failure {
     Protocol(#[from] ProtocolError),
 }
 
-async fn connection(upgrade: OnUpgrade) -> Result<TokioIo<Upgraded>, hyper::Error> {
-    upgrade.await.map(TokioIo::new)
+/// What a session has until its connection is closed: its place among all, and the server's patience.
+type Hold = (OwnedSemaphorePermit, TaskTrackerToken);
+
+async fn connection(upgrade: OnUpgrade, hold: Hold) -> Result<Held<TokioIo<Upgraded>, Hold>, hyper::Error> {
+    Ok(Held {
+        io: TokioIo::new(upgrade.await?),
+        _until: hold,
+    })
 }
 
 /// Whether a WebSocket or a SPDY connection is wanted. Anything else is refused.
