@@ -20,6 +20,9 @@ pub(crate) struct Spdy {
     io: Stream,
     connection: Connection,
     accepted: Vec<u32>,
+    /// Whether what comes is kept; all of it is counted.
+    pub(crate) keeps: bool,
+    pub(crate) count: usize,
     received: HashMap<u32, Vec<u8>>,
     finished: Vec<u32>,
     pub(crate) reset: Vec<u32>,
@@ -53,6 +56,8 @@ impl Spdy {
             io,
             connection: Connection::new(Role::Client),
             accepted: Vec::new(),
+            keeps: true,
+            count: 0,
             received: HashMap::new(),
             finished: Vec::new(),
             reset: Vec::new(),
@@ -132,7 +137,10 @@ impl Spdy {
             Event::Accepted(id) => self.accepted.push(id),
             Event::Data { id, bytes } => {
                 assert!(self.accepted.contains(&id), "data before the reply");
-                self.received.entry(id).or_default().extend_from_slice(&bytes);
+                self.count += bytes.len();
+                if self.keeps {
+                    self.received.entry(id).or_default().extend_from_slice(&bytes);
+                }
             }
             Event::Finished(id) => self.finished.push(id),
             Event::Reset(id) => self.reset.push(id),
