@@ -111,9 +111,6 @@ impl Containers {
             name, "removing a container of the same name that does not run"
         );
         self.store.remove_container(&leftover.id);
-        match self.engine.remove_container(&leftover.id).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        Ok(self.engine.remove_container(&leftover.id).await?)
     }
 }

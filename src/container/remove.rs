@@ -25,8 +25,7 @@ impl Containers {
                 Err(error) if error.is_conflict() && Instant::now() < give_up => {
                     sleep(Duration::from_millis(100)).await;
                 }
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => break,
+                other => break other?,
             }
         }
         // What a container that ran still had to say is read from the file that was kept open.

@@ -94,13 +94,17 @@ impl Engine {
             .map_err(|error| EngineError::from_bollard(&format!("stop container {id}"), error))
     }
 
-    /// Removes a container, running or not, with the volumes that were made for it alone.
+    /// Removes a container, running or not, with the volumes that were made for it alone; one that does
+    /// not exist is fine.
     pub async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        self.docker
-            .remove_container(id, Some(options))
-            .await
-            .map_err(|error| EngineError::from_bollard(&format!("remove container {id}"), error))
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) => match EngineError::from_bollard(&format!("remove container {id}"), error) {
+                gone if gone.is_not_found() => Ok(()),
+                error => Err(error),
+            },
+        }
     }
 
     /// Changes a container's limits.

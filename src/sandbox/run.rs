@@ -155,10 +155,7 @@ impl Sandboxes {
         let known = self.store.sandbox(id).await.ok();
         let record = known.as_ref().map(|sandbox| &sandbox.record);
         self.network.disconnect(id, record, deadline).await?;
-        match self.engine.remove_container(id).await {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
-        }
+        self.engine.remove_container(id).await?;
         self.store.remove_sandbox(id);
         Ok(())
     }
