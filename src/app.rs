@@ -11,6 +11,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
+    clock,
     config::Config,
     container::Containers,
     engine::Engine,
@@ -95,6 +96,7 @@ pub async fn run(config: Config) -> Result<()> {
     let detached = Detached::default();
 
     let keeper = Arc::clone(&store);
+    let looked = Arc::clone(&images);
     let runtime = Runtime {
         sandboxes: Arc::clone(&sandboxes),
         containers,
@@ -124,7 +126,7 @@ pub async fn run(config: Config) -> Result<()> {
         streams = %streams.address().context("the address of streams")?,
         "serving CRI"
     );
-    let greeting = tokio::spawn(greet(engine, sandboxes, keeper));
+    let greeting = tokio::spawn(greet(engine, sandboxes, looked, keeper));
     let stop = CancellationToken::new();
     let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
     let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await;
@@ -148,7 +150,7 @@ pub async fn run(config: Config) -> Result<()> {
 }
 
 /// Meets the Engine as soon as it is there, and tidies up what was lost while dockside was away.
-async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>) {
+async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, images: Arc<Images>, store: Arc<Store>) {
     let mut told = false;
     loop {
         match engine.facts().await {
@@ -177,6 +179,9 @@ async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>) {
     }
     if let Err(error) = sandboxes.sweep().await {
         warn!("cannot tidy up the networks of sandboxes that are gone: {error}");
+    }
+    if let Err(error) = images.sweep(clock::now()).await {
+        warn!("cannot remove containers that were made to look into images: {error}");
     }
 }
 

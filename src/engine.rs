@@ -6,6 +6,7 @@
 //! Lists, inspections and pulls are read by tolerant types of our own, and exec streams are hijacked
 //! connections of our own, because bollard's are closed enumerations and cannot half-close.
 
+mod archive;
 mod attach;
 mod connection;
 mod containers;

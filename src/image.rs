@@ -2,6 +2,7 @@
 
 mod credentials;
 mod fs;
+mod inside;
 mod list;
 mod pause;
 mod pull;
@@ -16,6 +17,7 @@ use std::{
 
 use translate::{
     Invalid,
+    accounts::Accounts,
     answer::ImageInspect,
     image::{self, ImageQuery},
 };
@@ -46,6 +48,19 @@ struct Learnt {
     user: String,
     /// A digest reference the image was known by.
     digest_reference: String,
+    /// Its users and groups, once somebody has looked.
+    accounts: Option<Accounts>,
+}
+
+/// What a container needs to know of the image it is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Basis {
+    /// A digest reference, or the image's id.
+    pub reference: String,
+    /// `USER`.
+    pub user: String,
+    /// Its users and groups.
+    pub accounts: Accounts,
 }
 
 impl Images {
@@ -62,31 +77,50 @@ impl Images {
         })
     }
 
-    /// The digest reference of the image that `name` means, its id if it has none, and nothing if there
-    /// is no such image.
+    /// What a container made from the image that `name` means depends on; `None` if there is no such
+    /// image.
     ///
-    /// Asks the Engine only for an image that it was not asked about before: the kubelet names images
+    /// Asks the Engine only about an image that it was not asked about before: the kubelet names images
     /// by id, and asks for each one's status before it creates a container of it.
-    pub async fn digest_reference(&self, name: &str) -> Result<String, crate::error::Error> {
+    pub async fn basis(&self, name: &str) -> Result<Option<Basis>, crate::error::Error> {
+        let Some((id, learnt)) = self.known(name).await? else {
+            return Ok(None);
+        };
+        let accounts = match learnt.accounts {
+            Some(accounts) => accounts,
+            None => self.look_for_accounts(&id).await?,
+        };
+        Ok(Some(Basis {
+            reference: learnt.digest_reference,
+            user: learnt.user,
+            accounts,
+        }))
+    }
+
+    /// The id of the image that `name` means.
+    pub async fn id_of(&self, name: &str) -> Result<Option<String>, crate::error::Error> {
+        Ok(self.known(name).await?.map(|(id, _)| id))
+    }
+
+    async fn known(&self, name: &str) -> Result<Option<(String, Learnt)>, crate::error::Error> {
         if let Some(learnt) = self.learnt().get(name) {
-            return Ok(learnt.digest_reference.clone());
+            return Ok(Some((name.to_owned(), learnt.clone())));
         }
         let Ok(query) = ImageQuery::parse(name) else {
-            return Ok(String::new());
+            return Ok(None);
         };
         let found = self.engine.inspect_image(&query.engine_name()).await?;
-        Ok(found
-            .map(|image| self.learn(&image).digest_reference)
-            .unwrap_or_default())
+        Ok(found.map(|image| (image.id.clone(), self.learn(&image))))
     }
 
     fn learn(&self, image: &ImageInspect) -> Learnt {
-        let learnt = Learnt {
-            user: image.config.user.clone(),
-            digest_reference: image.repo_digests.first().unwrap_or(&image.id).clone(),
-        };
-        self.learnt().insert(image.id.clone(), learnt.clone());
+        let mut all = self.learnt();
+        let learnt = all.entry(image.id.clone()).or_default();
+        learnt.user.clone_from(&image.config.user);
         learnt
+            .digest_reference
+            .clone_from(image.repo_digests.first().unwrap_or(&image.id));
+        learnt.clone()
     }
 
     fn learnt(&self) -> MutexGuard<'_, HashMap<String, Learnt>> {

@@ -6,6 +6,7 @@ mod run;
 mod status;
 mod stop;
 mod sweep;
+mod update_resources;
 
 use std::sync::Arc;
 

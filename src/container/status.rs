@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use translate::status;
+use translate::{resources::live, status};
 
 use super::Containers;
-use crate::error::Result;
+use crate::{error::Result, host::cgroup};
 
 impl Containers {
     /// One container.
@@ -23,7 +23,12 @@ impl Containers {
             });
             info.insert("info".to_owned(), text.to_string());
         }
-        let status = status::container(&inspect, &container.record);
+        let mut status = status::container(&inspect, &container.record);
+        let reported = status.resources.as_mut().and_then(|all| all.linux.as_mut());
+        if let Some(reported) = reported.filter(|_| inspect.state.pid != 0) {
+            let file = live::limit_file(&*self.engine.facts().await?);
+            live::correct(reported, &cgroup::read(inspect.state.pid, file).await);
+        }
         Ok(cri::ContainerStatusResponse {
             status: Some(status),
             info,

@@ -73,6 +73,16 @@ impl Engine {
         })
     }
 
+    /// Creates a container that is only to be looked into; `body` says what it is made from.
+    pub async fn create_unnamed(&self, body: ContainerCreateBody) -> Result<String, EngineError> {
+        let created = self
+            .docker
+            .create_container(None, body)
+            .await
+            .map_err(|error| EngineError::from_bollard("create a container to look into", error))?;
+        Ok(created.id)
+    }
+
     /// Starts a container; one that runs already is fine.
     pub async fn start_container(&self, id: &str) -> Result<(), EngineError> {
         self.docker

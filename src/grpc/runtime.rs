@@ -226,6 +226,15 @@ impl RuntimeService for Runtime {
         Ok(Response::new(cri::UpdateContainerResourcesResponse {}))
     }
 
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: Request<cri::UpdatePodSandboxResourcesRequest>,
+    ) -> Reply<cri::UpdatePodSandboxResourcesResponse> {
+        let id = given(request.into_inner().pod_sandbox_id, "pod_sandbox_id")?;
+        self.sandboxes.update_resources(&id).await?;
+        Ok(Response::new(cri::UpdatePodSandboxResourcesResponse {}))
+    }
+
     async fn reopen_container_log(
         &self,
         request: Request<cri::ReopenContainerLogRequest>,

@@ -102,6 +102,9 @@ answer! {
         default_runtime: String,
         /// containerd as the Engine uses it.
         containerd: InfoContainerd,
+        /// Where CDI specifications are looked for, from API 1.44 on.
+        #[serde(rename = "CDISpecDirs")]
+        cdi_spec_dirs: Vec<String>,
     }
 
     /// containerd as the Engine uses it, in `GET /info` from API 1.46 on.

@@ -60,6 +60,9 @@ pub struct ContainerRecord {
     /// The image's digest reference, or its id, at the time of creation.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image_ref: String,
+    /// Who its first process is started as; `None` where another program made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<cri::LinuxContainerUser>,
     /// Nanoseconds since the epoch; 0 where it is not known.
     pub created_at: i64,
 }

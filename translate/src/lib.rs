@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
+mod annotations;
 pub mod answer;
 pub mod cgroup;
 pub mod cni;

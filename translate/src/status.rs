@@ -140,6 +140,10 @@ pub fn container(inspect: &ContainerInspect, record: &ContainerRecord) -> cri::C
         log_path: record.log_path.clone(),
         resources: Some(reported_resources(inspect, config)),
         stop_signal: signal::from_engine(&inspect.config.stop_signal),
+        user: record
+            .user
+            .clone()
+            .map(|linux| cri::ContainerUser { linux: Some(linux) }),
         ..Default::default()
     };
     match container_state(&state.status) {
