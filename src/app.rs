@@ -11,7 +11,6 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    clock,
     config::Config,
     container::Containers,
     engine::Engine,
@@ -57,6 +56,7 @@ pub async fn run(config: Config) -> Result<()> {
         engine.clone(),
         config.pod_infra_container_image.clone(),
         config.image_pull_progress_deadline,
+        &config.root_directory,
     )
     .context("--pod-infra-container-image")?;
     let images = Arc::new(images);
@@ -180,7 +180,7 @@ async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, images: Arc<Images>, s
     if let Err(error) = sandboxes.sweep().await {
         warn!("cannot tidy up the networks of sandboxes that are gone: {error}");
     }
-    if let Err(error) = images.sweep(clock::now()).await {
+    if let Err(error) = images.sweep().await {
         warn!("cannot remove containers that were made to look into images: {error}");
     }
 }

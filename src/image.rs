@@ -11,6 +11,7 @@ mod status;
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -40,6 +41,7 @@ pub struct Images {
     /// Removals of one image wait for each other, and so do pulls of the pause image.
     locks: Locks,
     usage: fs::Usage,
+    looker: inside::Looker,
 }
 
 #[derive(Clone, Default)]
@@ -65,7 +67,8 @@ pub struct Basis {
 
 impl Images {
     /// Images of `engine`; `pause` is the one for sandboxes.
-    pub fn new(engine: Engine, pause: String, stall: Duration) -> Result<Self, Invalid> {
+    /// `root` is dockside's own directory.
+    pub fn new(engine: Engine, pause: String, stall: Duration, root: &Path) -> Result<Self, Invalid> {
         Ok(Self {
             pinned: image::pinned_images([pause.as_str()])?,
             engine,
@@ -74,6 +77,7 @@ impl Images {
             learnt: Mutex::default(),
             locks: Locks::default(),
             usage: fs::Usage::default(),
+            looker: inside::Looker::new(root),
         })
     }
 

@@ -76,6 +76,16 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
         .await
         .unwrap();
     let config = container_of(&pod, "main", &image, &["sleep", "1000"]);
+    // Its users and groups are looked up: create, two files, remove.
+    let first = container_of(&pod, "first", &image, &["sleep", "1000"]);
+    let first = table
+        .count(
+            "CreateContainer, the first of an image",
+            5,
+            daemon.create(&sandbox, &pod, &first),
+        )
+        .await;
+    support::Engine::get().remove(&first);
     let id = table
         .count("CreateContainer", 1, daemon.create(&sandbox, &pod, &config))
         .await;

@@ -1,6 +1,6 @@
 //! Files of a container, running or not, out of the archives that the Engine makes of them.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::{BodyExt, Limited};
@@ -58,39 +58,72 @@ impl Engine {
         })
     }
 
-    /// The text of a file of a container, of at most `limit` bytes; `None` if there is no such file.
+    /// The text of a file of a container, of at most `limit` bytes, links followed; `None` if there is no
+    /// such file.
     pub async fn read_file(&self, id: &str, path: &str, limit: usize) -> Result<Option<String>, EngineError> {
-        let Some(path) = self.resolve_path(id, path).await? else {
-            return Ok(None);
-        };
+        match self.read_entry(id, path, limit).await? {
+            Entry::Text(text) => Ok(Some(text)),
+            Entry::Other => Ok(None),
+            Entry::Link => {
+                let Some(target) = self.resolve_path(id, path).await? else {
+                    return Ok(None);
+                };
+                match self.read_entry(id, &target, limit).await? {
+                    Entry::Text(text) => Ok(Some(text)),
+                    Entry::Link | Entry::Other => Ok(None),
+                }
+            }
+        }
+    }
+
+    async fn read_entry(&self, id: &str, path: &str, limit: usize) -> Result<Entry, EngineError> {
         let action = format!("read {path} in container {id}");
         let malformed = |why: String| EngineError::Malformed {
             action: action.clone(),
             why,
         };
-        let archive = self
-            .bounded(&action, self.timeout, async {
-                let request = raw::request(Method::GET, &address(id, &path), Default::default(), None);
-                let response = self.transport.call(request, &action).await?;
-                if !response.status().is_success() {
-                    return Err(raw::refusal(response, &action).await);
-                }
-                let body = Limited::new(response.into_body(), limit + FRAME).collect().await;
-                Ok(body.map_err(|error| malformed(error.to_string()))?.to_bytes())
-            })
-            .await?;
-        let mut archive = tar::Archive::new(&*archive);
-        let mut entries = archive.entries().map_err(|error| malformed(error.to_string()))?;
-        let mut file = match entries.next() {
-            Some(Ok(entry)) if entry.header().entry_type().is_file() => entry,
-            Some(Err(error)) => return Err(malformed(error.to_string())),
-            _ => return Ok(None),
+        let download = self.bounded(&action, self.timeout, async {
+            let request = raw::request(Method::GET, &address(id, path), Default::default(), None);
+            let response = self.transport.call(request, &action).await?;
+            if !response.status().is_success() {
+                return Err(raw::refusal(response, &action).await);
+            }
+            let body = Limited::new(response.into_body(), limit + FRAME).collect().await;
+            Ok(body.map_err(|error| malformed(error.to_string()))?.to_bytes())
+        });
+        let archive = match download.await {
+            // Either the path, or the container, which somebody may have pruned.
+            Err(error) if error.is_not_found() && !error.message().contains("No such container") => {
+                return Ok(Entry::Other);
+            }
+            other => other?,
         };
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)
-            .map_err(|error| malformed(error.to_string()))?;
-        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+        first_entry(&archive).map_err(|error| malformed(error.to_string()))
     }
+}
+
+/// What is at the beginning of an archive.
+enum Entry {
+    Text(String),
+    Link,
+    Other,
+}
+
+fn first_entry(archive: &[u8]) -> io::Result<Entry> {
+    let mut archive = tar::Archive::new(archive);
+    let Some(entry) = archive.entries()?.next() else {
+        return Ok(Entry::Other);
+    };
+    let mut entry = entry?;
+    Ok(match entry.header().entry_type() {
+        kind if kind.is_file() => {
+            let mut text = Vec::new();
+            entry.read_to_end(&mut text)?;
+            Entry::Text(String::from_utf8_lossy(&text).into_owned())
+        }
+        kind if kind.is_symlink() => Entry::Link,
+        _ => Entry::Other,
+    })
 }
 
 fn address(id: &str, path: &str) -> String {

@@ -4,41 +4,51 @@
 //! once. Users and groups are looked up once for each image; a dockside that is killed in between leaves
 //! such a container, which the next one removes at its start.
 
+use std::path::Path;
+
 use bollard::models::{ContainerCreateBody, HostConfig};
 use tracing::{debug, warn};
 use translate::accounts::Accounts;
 
 use super::Images;
-use crate::{engine::EngineError, error::Result};
+use crate::{clock, error::Result};
 
-/// Marks the containers that are made here.
+/// Marks the containers that are made here; the value is the root directory of the dockside that made it.
 const LABEL: &str = "io.dockside.look";
 
 /// A file of accounts is larger than this by mistake only, in bytes.
 const MOST: usize = 4 << 20;
 
-/// How old a container that was left behind is, in seconds: a younger one may be another dockside's.
-const STALE: i64 = 600;
+/// Who looks into images, so that its leftovers are known from those of others.
+pub(super) struct Looker {
+    root: String,
+    /// Seconds since the epoch.
+    since: i64,
+}
+
+impl Looker {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.display().to_string(),
+            since: clock::now() / 1_000_000_000,
+        }
+    }
+}
 
 impl Images {
     /// The users and groups of the image `id`. Callers that ask at once wait for one look.
     pub(super) async fn look_for_accounts(&self, id: &str) -> Result<Accounts> {
-        let _looking = self.locks.exclusive(&format!("look {id}")).await;
+        // Nor is the image removed meanwhile.
+        let _looking = self.locks.exclusive(id).await;
         if let Some(accounts) = self.learnt().get(id).and_then(|learnt| learnt.accounts.clone()) {
             return Ok(accounts);
         }
         let look = Look::new(self, id).await?;
-        let read = async {
-            let passwd = self.engine.read_file(&look.id, "/etc/passwd", MOST).await?;
-            let group = self.engine.read_file(&look.id, "/etc/group", MOST).await?;
-            Ok::<_, EngineError>(Accounts::read(
-                &passwd.unwrap_or_default(),
-                &group.unwrap_or_default(),
-            ))
-        };
-        let accounts = read.await;
+        let file = |path| self.engine.read_file(&look.id, path, MOST);
+        let read = tokio::try_join!(file("/etc/passwd"), file("/etc/group"));
         look.end(self).await;
-        let accounts = accounts?;
+        let (passwd, group) = read?;
+        let accounts = Accounts::read(&passwd.unwrap_or_default(), &group.unwrap_or_default());
         debug!(image = id, "looked for the users of an image");
         if let Some(learnt) = self.learnt().get_mut(id) {
             learnt.accounts = Some(accounts.clone());
@@ -48,16 +58,18 @@ impl Images {
 
     /// Whether `path`, relative to the root of the image `id`, leads to anything.
     pub async fn has_path(&self, id: &str, path: &str) -> Result<bool> {
+        let _looking = self.locks.exclusive(id).await;
         let look = Look::new(self, id).await?;
         let found = self.engine.resolve_path(&look.id, &format!("/{path}")).await;
         look.end(self).await;
         Ok(found?.is_some())
     }
 
-    /// Removes what a dockside that was killed left behind.
-    pub async fn sweep(&self, now: i64) -> Result<()> {
-        for left in self.engine.list_containers(&[LABEL.to_owned()], None).await? {
-            if left.state == "created" && now / 1_000_000_000 - left.created > STALE {
+    /// Removes what an earlier dockside with this one's root directory left behind when it was killed.
+    pub async fn sweep(&self) -> Result<()> {
+        let mine = format!("{LABEL}={}", self.looker.root);
+        for left in self.engine.list_containers(&[mine], None).await? {
+            if left.created < self.looker.since {
                 self.engine.remove_container(&left.id).await?;
             }
         }
@@ -76,7 +88,7 @@ impl Look {
             image: Some(image.to_owned()),
             // Never run; but the Engine wants a command, which the image may not have.
             entrypoint: Some(vec!["-".to_owned()]),
-            labels: Some([(LABEL.to_owned(), image.to_owned())].into()),
+            labels: Some([(LABEL.to_owned(), images.looker.root.clone())].into()),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
                 ..HostConfig::default()

@@ -52,13 +52,13 @@ async fn recursive_read_only_mounts_are_had_exactly_where_they_are_advertised() 
         };
         tmpfs("mount", &["-t", "tmpfs", "tmpfs"]);
         let id = node.run(&recursive(|_| ())).await;
-        let touch = |file: &'static str| node.daemon.exec(&id, &["touch", file], 0);
-        let codes = (
-            touch("/source/x").await.unwrap().exit_code,
-            touch("/source/below/x").await.unwrap().exit_code,
-        );
+        let mut codes = Vec::new();
+        for file in ["/source/x", "/source/below/x"] {
+            let touched = node.daemon.exec(&id, &["touch", file], 0).await.unwrap();
+            codes.push(touched.exit_code);
+        }
         tmpfs("umount", &["-l"]);
-        assert_eq!(codes, (1, 1));
+        assert_eq!(codes, [1, 1]);
         assert!(node.daemon.container_status(&id).await.mounts[0].recursive_read_only);
     } else {
         let error = node.refused(&recursive(|_| ())).await;
