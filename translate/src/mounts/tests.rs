@@ -272,7 +272,7 @@ fn images_are_mounted_by_their_id() {
     new.api = ApiVersion::V1_48;
     let asked = volume(|mount| mount.image_sub_path = "etc/app".into());
     assert_eq!(
-        sources(&[asked.clone()]).count(),
+        sources(std::slice::from_ref(&asked)).count(),
         0,
         "an image is no path to create"
     );
