@@ -20,7 +20,7 @@ use crate::{
         listen::{self, Ending, Listeners},
         runtime::Runtime,
     },
-    image::Images,
+    image::{self, Images},
     locks::Locks,
     logs::Logs,
     network::Network,
@@ -46,7 +46,13 @@ pub async fn run(config: Config) -> Result<()> {
     let engine = Engine::new(config.docker_endpoint.clone(), config.request_timeout())?;
     let network = Arc::new(Network::new(&config)?);
     let logs = Logs::start().context("start the thread for container logs")?;
-    let store = Arc::new(Store::new(engine.clone(), Arc::clone(&logs)));
+    let pinned = image::pinned(&config.pod_infra_container_image).context("--pod-infra-container-image")?;
+    let store = Arc::new(Store::new(
+        engine.clone(),
+        Arc::clone(&logs),
+        config.store_options(),
+        pinned,
+    ));
     let locks = Arc::new(Locks::default());
     let node = Arc::new(Node::new(
         config.docker_endpoint.clone(),
@@ -54,6 +60,7 @@ pub async fn run(config: Config) -> Result<()> {
     ));
     let images = Images::new(
         engine.clone(),
+        Arc::clone(&store),
         config.pod_infra_container_image.clone(),
         config.image_pull_progress_deadline,
     )
@@ -95,6 +102,7 @@ pub async fn run(config: Config) -> Result<()> {
     let detached = Detached::default();
 
     let keeper = Arc::clone(&store);
+    let keeping = tokio::spawn(Arc::clone(&store).keep());
     let runtime = Runtime {
         sandboxes: Arc::clone(&sandboxes),
         containers,
@@ -129,6 +137,7 @@ pub async fn run(config: Config) -> Result<()> {
     let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
     let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await;
     greeting.abort();
+    keeping.abort();
     // Streams last for hours; nobody waits for them.
     stop.cancel();
     if let Err(error) = streaming.await {
@@ -170,8 +179,10 @@ async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>) {
         }
         tokio::time::sleep(RETRY).await;
     }
-    // Logs are followed from the first list on, which must not depend on a kubelet that asks for one.
-    while let Err(error) = store.list_containers(&cri::ContainerFilter::default()).await {
+    // Logs are followed from the first look at all containers on, which without a memory would be a kubelet's.
+    while !store.remembers()
+        && let Err(error) = store.ask_containers(&cri::ContainerFilter::default()).await
+    {
         warn!("cannot go on with the containers' logs: {error}");
         tokio::time::sleep(RETRY).await;
     }

@@ -17,7 +17,7 @@ use clap::{ArgAction, Parser, ValueEnum, builder::styling};
 use serde_json::json;
 use translate::facts::ApiVersion;
 
-use crate::grpc::listen::Endpoint;
+use crate::{grpc::listen::Endpoint, store::StoreOptions};
 
 /// A CRI v1 server in front of Docker Engine.
 ///
@@ -46,6 +46,14 @@ pub struct Config {
     /// How long one call to the Engine may take; 0 means 1m59s.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse, help_heading = "Engine")]
     pub runtime_request_timeout: Duration,
+
+    /// Whether sandboxes, containers and images are remembered, which spares the Engine all reads: on or off.
+    #[arg(long, value_name = "STATE", default_value = "on", help_heading = "Engine")]
+    pub store: Switch,
+
+    /// How often what is remembered is compared with the Engine.
+    #[arg(long, value_name = "DURATION", default_value = "5m0s", value_parser = duration::parse, help_heading = "Engine")]
+    pub store_check_interval: Duration,
 
     /// Where dockside keeps its own files.
     #[arg(
@@ -185,6 +193,15 @@ pub enum NetworkPlugin {
     Docker,
 }
 
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
 /// When a negative `oom_score_adj` is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Restrict {
@@ -232,6 +249,14 @@ impl Config {
         }
     }
 
+    /// How the memory of the node is kept.
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            remember: self.store == Switch::On,
+            check_interval: self.store_check_interval.max(Duration::from_secs(1)),
+        }
+    }
+
     /// The pods' address ranges.
     pub fn pod_cidrs(&self) -> Vec<String> {
         self.pod_cidr
@@ -252,6 +277,8 @@ impl Config {
             "container-runtime-endpoint": endpoints,
             "docker-endpoint": format!("unix://{}", self.docker_endpoint.display()),
             "runtime-request-timeout": format!("{:?}", self.request_timeout()),
+            "store": format!("{:?}", self.store).to_lowercase(),
+            "store-check-interval": format!("{:?}", self.store_check_interval),
             "root-directory": self.root_directory,
             "shutdown-timeout": format!("{:?}", self.shutdown_timeout),
             "streaming-bind-addr": self.streaming_bind_addr,

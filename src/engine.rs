@@ -10,6 +10,7 @@ mod attach;
 mod connection;
 mod containers;
 mod error;
+mod events;
 mod exec;
 mod hijack;
 mod images;
@@ -26,6 +27,7 @@ use translate::facts::EngineFacts;
 
 pub use attach::AttachSpec;
 pub use error::EngineError;
+pub use events::EventStream;
 pub use exec::{ExecSpec, Terminal};
 pub use hijack::Hijacked;
 pub use images::PullStream;

@@ -10,7 +10,7 @@ mod status;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,13 +20,14 @@ use translate::{
     image::{self, ImageQuery},
 };
 
-use crate::{engine::Engine, locks::Locks};
+use crate::{engine::Engine, locks::Locks, store::Store};
 
 pub use fs::FsUsage;
 
 /// What the calls about images share.
 pub struct Images {
     engine: Engine,
+    store: Arc<Store>,
     /// The pause image's name.
     pause: String,
     /// The images that the kubelet must not remove.
@@ -48,12 +49,18 @@ struct Learnt {
     digest_reference: String,
 }
 
+/// The images that the kubelet must not remove: that for sandboxes.
+pub fn pinned(pause: &str) -> Result<Vec<ImageQuery>, Invalid> {
+    image::pinned_images([pause])
+}
+
 impl Images {
-    /// Images of `engine`; `pause` is the one for sandboxes.
-    pub fn new(engine: Engine, pause: String, stall: Duration) -> Result<Self, Invalid> {
+    /// Images of `engine`, as `store` knows them; `pause` is the one for sandboxes.
+    pub fn new(engine: Engine, store: Arc<Store>, pause: String, stall: Duration) -> Result<Self, Invalid> {
         Ok(Self {
-            pinned: image::pinned_images([pause.as_str()])?,
+            pinned: pinned(&pause)?,
             engine,
+            store,
             pause,
             stall,
             learnt: Mutex::default(),
@@ -74,6 +81,11 @@ impl Images {
         let Ok(query) = ImageQuery::parse(name) else {
             return Ok(String::new());
         };
+        if let Some((_, images)) = self.store.images().await
+            && let Some(found) = image::find(images.iter(), &query)
+        {
+            return Ok(found.repo_digests.first().unwrap_or(&found.id).clone());
+        }
         let found = self.engine.inspect_image(&query.engine_name()).await?;
         Ok(found
             .map(|image| self.learn(&image).digest_reference)
@@ -83,7 +95,7 @@ impl Images {
     fn learn(&self, image: &ImageInspect) -> Learnt {
         let learnt = Learnt {
             user: image.config.user.clone(),
-            digest_reference: image.repo_digests.first().unwrap_or(&image.id).clone(),
+            digest_reference: image.repo_digests.iter().min().unwrap_or(&image.id).clone(),
         };
         self.learnt().insert(image.id.clone(), learnt.clone());
         learnt

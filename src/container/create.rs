@@ -110,7 +110,7 @@ impl Containers {
             id = leftover.id,
             name, "removing a container of the same name that does not run"
         );
-        self.store.remove_container(&leftover.id);
+        self.store.remove(&leftover.id);
         match self.engine.remove_container(&leftover.id).await {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),

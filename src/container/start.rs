@@ -24,6 +24,7 @@ impl Containers {
                 .await
                 .map_err(Error::host(format!("make the log {place}")))?;
         }
+        let _changing = self.store.changing(id);
         if let Err(error) = self.engine.start_container(id).await {
             if error.is_not_found() {
                 // Also said where a namespace that is to be joined is gone.

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use translate::status;
 
 use super::Containers;
 use crate::error::Result;
@@ -9,7 +8,8 @@ use crate::error::Result;
 impl Containers {
     /// One container.
     pub async fn status(&self, id: &str, verbose: bool) -> Result<cri::ContainerStatusResponse> {
-        let (container, inspect) = self.store.inspect_container(id).await?;
+        let view = self.store.container_view(id).await?;
+        let (container, inspect) = (&view.container, &view.inspect);
         let mut info = BTreeMap::new();
         if verbose {
             let text = json!({
@@ -23,9 +23,8 @@ impl Containers {
             });
             info.insert("info".to_owned(), text.to_string());
         }
-        let status = status::container(&inspect, &container.record);
         Ok(cri::ContainerStatusResponse {
-            status: Some(status),
+            status: Some(view.status()),
             info,
         })
     }

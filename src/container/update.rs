@@ -21,6 +21,7 @@ impl Containers {
         for caveat in &update.caveats {
             warn!(id, "{caveat}");
         }
+        let _changing = self.store.changing(id);
         if update.body != ContainerUpdateBody::default() {
             self.engine.update_container(id, update.body).await?;
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cri::runtime_service_server::RuntimeService;
+use cri::{encoded, runtime_service_server::RuntimeService};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
@@ -137,9 +137,9 @@ impl RuntimeService for Runtime {
     async fn list_pod_sandbox(
         &self,
         request: Request<cri::ListPodSandboxRequest>,
-    ) -> Reply<cri::ListPodSandboxResponse> {
+    ) -> Reply<encoded::ListPodSandboxResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        Ok(Response::new(cri::ListPodSandboxResponse {
+        Ok(Response::new(encoded::ListPodSandboxResponse {
             items: self.store.list_sandboxes(&filter).await?,
         }))
     }
@@ -196,9 +196,9 @@ impl RuntimeService for Runtime {
     async fn list_containers(
         &self,
         request: Request<cri::ListContainersRequest>,
-    ) -> Reply<cri::ListContainersResponse> {
+    ) -> Reply<encoded::ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        Ok(Response::new(cri::ListContainersResponse {
+        Ok(Response::new(encoded::ListContainersResponse {
             containers: self.store.list_containers(&filter).await?,
         }))
     }

@@ -7,6 +7,10 @@ impl Images {
     /// The images that `filter` selects.
     pub async fn list(&self, filter: Option<&cri::ImageFilter>) -> Result<Vec<cri::Image>> {
         let query = image::filter(filter)?;
+        if let Some((_, images)) = self.store.images().await {
+            let wanted = |item: &&cri::Image| query.as_ref().is_none_or(|query| image::matches(item, query));
+            return Ok(images.iter().filter(wanted).cloned().collect());
+        }
         let entries = self.engine.list_images().await?;
         let mut images = Vec::with_capacity(entries.len());
         for entry in &entries {

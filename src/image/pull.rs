@@ -50,7 +50,9 @@ impl Images {
                 .pull_image(&target.from_image, &target.tag, credentials);
             self.follow(name, self.unless_stalled(name, asking).await?).await
         };
-        pull.await.map_err(|error| explain(name, error))?;
+        let pulled = pull.await;
+        self.store.images_changed();
+        pulled.map_err(|error| explain(name, error))?;
         let found = self.engine.inspect_image(&reference.inspect_name()).await?;
         let image =
             found.ok_or_else(|| Error::Internal(format!("image {name} is not there after its pull")))?;

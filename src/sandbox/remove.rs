@@ -16,11 +16,14 @@ impl Sandboxes {
         self.each_member(id, None, |member| async move {
             self.store.catch_up_log(&member).await?;
             match self.engine.remove_container(&member).await {
-                Err(error) if !error.is_not_found() => return Err(error.into()),
+                Err(error) if !error.is_not_found() => {
+                    self.store.changed(&member);
+                    return Err(error.into());
+                }
                 _ => {}
             }
             self.logs.forget(&member).await;
-            self.store.remove_container(&member);
+            self.store.remove(&member);
             Ok(())
         })
         .await?;

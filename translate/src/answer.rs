@@ -316,6 +316,26 @@ answer! {
         layers: Vec<String>,
     }
 
+    /// One event of `GET /events`.
+    Event {
+        /// The sort of object, such as `container` or `image`.
+        #[serde(rename = "Type")]
+        kind: String,
+        /// What became of it, such as `start`.
+        action: String,
+        /// Which object.
+        actor: EventActor,
+    }
+
+    /// The object of an event.
+    EventActor {
+        /// A container's id; of an image its id or a name.
+        #[serde(rename = "ID")]
+        id: String,
+        /// A container's labels are among them.
+        attributes: BTreeMap<String, String>,
+    }
+
     /// `GET /exec/{id}/json`.
     ExecInspect {
         /// Whether its process runs.
