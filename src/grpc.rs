@@ -1,6 +1,7 @@
 //! The gRPC front end.
 
 pub mod authority;
+mod chunks;
 mod deadline;
 pub mod detach;
 pub mod image;

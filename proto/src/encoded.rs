@@ -10,6 +10,11 @@ pub fn encoded(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
 }
 
+/// How many bytes a message takes in an answer, about.
+pub fn encoded_len<M: Message>(message: &M) -> usize {
+    message.encoded_len()
+}
+
 macro_rules! answers {
     ($($name:ident { $field:ident })*) => {$(
         #[doc = concat!("[`", stringify!($name), "`](crate::", stringify!($name), ") of encoded parts.")]

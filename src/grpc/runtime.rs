@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use cri::{encoded, runtime_service_server::RuntimeService};
+use futures_util::StreamExt;
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataMap};
 
-use super::{deadline::caller_timeout, detach::Detached};
+use super::{chunks::chunks, deadline::caller_timeout, detach::Detached};
 use crate::{
     container::Containers,
     error::{Error, Result},
@@ -144,6 +146,26 @@ impl RuntimeService for Runtime {
         }))
     }
 
+    async fn stream_pod_sandboxes(
+        &self,
+        request: Request<cri::StreamPodSandboxesRequest>,
+    ) -> Reply<BoxStream<encoded::StreamPodSandboxesResponse>> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let items = self.store.list_sandboxes(&filter).await?;
+        let message = |pod_sandboxes| encoded::StreamPodSandboxesResponse { pod_sandboxes };
+        Ok(Response::new(Box::pin(chunks(items, Bytes::len, message))))
+    }
+
+    async fn get_container_events(
+        &self,
+        _: Request<cri::GetEventsRequest>,
+    ) -> Reply<BoxStream<cri::ContainerEventResponse>> {
+        let events = self.sandboxes.events()?;
+        Ok(Response::new(Box::pin(
+            events.map(|event| event.map_err(Status::from)),
+        )))
+    }
+
     async fn create_container(
         &self,
         request: Request<cri::CreateContainerRequest>,
@@ -201,6 +223,16 @@ impl RuntimeService for Runtime {
         Ok(Response::new(encoded::ListContainersResponse {
             containers: self.store.list_containers(&filter).await?,
         }))
+    }
+
+    async fn stream_containers(
+        &self,
+        request: Request<cri::StreamContainersRequest>,
+    ) -> Reply<BoxStream<encoded::StreamContainersResponse>> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let items = self.store.list_containers(&filter).await?;
+        let message = |containers| encoded::StreamContainersResponse { containers };
+        Ok(Response::new(Box::pin(chunks(items, Bytes::len, message))))
     }
 
     async fn container_status(

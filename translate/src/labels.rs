@@ -21,6 +21,12 @@ pub const TYPE_CONTAINER: &str = "container";
 pub const SANDBOX_ID: &str = "io.kubernetes.sandbox.id";
 /// Where a container's log is wanted.
 pub const LOG_PATH: &str = "io.kubernetes.container.logpath";
+/// The pod's name, on what the kubelet makes.
+pub const POD_NAME: &str = "io.kubernetes.pod.name";
+/// The pod's namespace.
+pub const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+/// The pod's uid.
+pub const POD_UID: &str = "io.kubernetes.pod.uid";
 /// `POD` on a pause container.
 pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// In front of the key of each annotation.
