@@ -43,7 +43,7 @@ mod tests {
             let messages = chunks(parts, |part| *part, |chunk| chunk).collect::<Vec<_>>();
             messages.await.into_iter().map(Result::unwrap).collect::<Vec<_>>()
         };
-        assert_eq!(sizes(vec![]).await, [vec![]]);
+        assert_eq!(sizes(Vec::new()).await, [Vec::<usize>::new()]);
         assert_eq!(sizes(vec![1, 2, CHUNK - 3]).await, [vec![1, 2, CHUNK - 3]]);
         assert_eq!(sizes(vec![1, CHUNK]).await, [vec![1], vec![CHUNK]]);
         // One that is too large by itself is still told.

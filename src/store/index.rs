@@ -158,11 +158,12 @@ impl Index {
         self.work.notify_one();
     }
 
-    /// An inspection did not succeed; it is repeated after a while.
-    pub(super) fn fail(&self, ticket: &Ticket) {
-        self.lock().failed(ticket);
+    /// An inspection did not succeed; it is repeated after a while. Returns whether that is news.
+    pub(super) fn fail(&self, ticket: &Ticket) -> bool {
+        let first = self.lock().failed(ticket);
         self.progress.notify_waiters();
         self.work.notify_one();
+        first
     }
 
     /// An object was removed, whatever inspections that are under way will find.
@@ -281,3 +282,6 @@ impl State {
         members.map(|slot| Arc::clone(&slot.view)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

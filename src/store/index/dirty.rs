@@ -68,7 +68,8 @@ impl Index {
 
     /// What is to be inspected now.
     pub(in crate::store) fn due(&self) -> Vec<Key> {
-        let urgent = self.is_urgent();
+        // Who only listens can wait for the end of a call.
+        let wanted = self.waiting.load(Ordering::Acquire) > 0;
         let now = Instant::now();
         let mut state = self.lock();
         let State {
@@ -82,7 +83,7 @@ impl Index {
         }
         let is_held = |key: &Key| matches!(key, Key::Object(id) if held.contains_key(id));
         let due = dirty.iter_mut().filter(|(key, mark)| {
-            mark.flying.is_none() && mark.retry.is_none_or(|when| when <= now) && (urgent || !is_held(key))
+            mark.flying.is_none() && mark.retry.is_none_or(|when| when <= now) && (wanted || !is_held(key))
         });
         due.map(|(key, mark)| {
             mark.flying = Some(now);
@@ -161,13 +162,17 @@ impl State {
         }
     }
 
-    pub(super) fn failed(&mut self, ticket: &Ticket) {
-        if let Some(mark) = self.dirty.get_mut(&ticket.key) {
-            mark.flying = None;
-            if mark.generation == ticket.generation {
-                mark.failures += 1;
-                mark.retry = Some(Instant::now() + RETRY);
-            }
+    /// Returns whether it is the first failure since the mark was renewed.
+    pub(super) fn failed(&mut self, ticket: &Ticket) -> bool {
+        let Some(mark) = self.dirty.get_mut(&ticket.key) else {
+            return false;
+        };
+        mark.flying = None;
+        if mark.generation != ticket.generation {
+            return false;
         }
+        mark.failures += 1;
+        mark.retry = Some(Instant::now() + RETRY);
+        mark.failures == 1
     }
 }
