@@ -13,7 +13,7 @@ use cri::{
     ListImagesRequest, ListPodSandboxRequest, PodSandboxStatusRequest, RemoveContainerRequest,
     RemovePodSandboxRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest, VersionRequest,
 };
-use support::{EngineProxy, container_of};
+use support::{EngineProxy, container_of, eventually};
 
 /// Both tests count all calls to the Engine, and a pod of one is looked at for the other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -99,6 +99,10 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
     let image = daemon.pull("busybox:1").await;
     // The first pod pulls the pause image, and everything there is to know of the Engine is asked.
     daemon.run_pod(&daemon.pod("first")).await;
+    // The next comparison with the Engine comes after minutes.
+    eventually("a comparison", Duration::from_secs(60), || {
+        daemon.log().contains("compared with the engine").then_some(())
+    });
     quiet(&proxy).await;
     let mut table = Table {
         proxy,

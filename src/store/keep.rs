@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock,
     engine::{EngineError, EventStream},
-    error::Result,
+    error::{Error, Result},
 };
 
 /// How far back the events go at first: the Engine answers a little before it listens.
@@ -174,13 +174,10 @@ async fn look(store: &Store, index: &Index, limit: &Semaphore, key: Key) {
         Ok(seen) => index.apply(ticket, seen),
         Err(error) => {
             // One that cannot be reached is told of where its events end.
-            if !matches!(
-                &error,
-                crate::error::Error::Engine(EngineError::Unreachable { .. })
-            ) {
+            let told = matches!(&error, Error::Engine(EngineError::Unreachable { .. }));
+            if index.fail(&ticket) && !told {
                 warn!("cannot look at what has changed, trying again: {error}");
             }
-            index.fail(&ticket);
         }
     }
 }

@@ -28,7 +28,7 @@ impl Index {
         let mut suspects = Vec::new();
         for (id, seen, inspect) in sandboxes.chain(containers) {
             let same = listed.remove(id.as_str()).is_some_and(|entry| {
-                entry.state == inspect.state.status && entry.names.contains(&inspect.name)
+                same_state(&entry.state, &inspect.state.status) && entry.names.contains(&inspect.name)
             });
             if !same && seen <= generation {
                 suspects.push((Key::Object(id.clone()), Some(seen)));
@@ -81,6 +81,12 @@ impl Index {
             }
         })
     }
+}
+
+/// What is over stays so for CRI while the Engine removes it, of which no event tells.
+fn same_state(listed: &str, remembered: &str) -> bool {
+    let is_over = |state| matches!(state, "exited" | "dead" | "removing");
+    listed == remembered || is_over(listed) && is_over(remembered)
 }
 
 fn names(image: cri::Image) -> (String, Vec<String>, Vec<String>) {

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
-
 use translate::{answer::ContainerInspect, labels};
 
 use super::*;
