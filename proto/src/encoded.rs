@@ -1,9 +1,13 @@
 //! Answers whose parts were encoded before, once for as long as they do not change.
 //!
-//! On the wire a repeated message and a repeated string of bytes are the same, so that servers answer with the
-//! messages here, clients read those of the same names.
+//! Servers answer with [`List`], and clients read the message that the RPC names.
 
-use prost::{Message, bytes::Bytes};
+use prost::{
+    DecodeError, Message,
+    bytes::{Buf, BufMut, Bytes},
+    encoding::{DecodeContext, WireType, encode_key, encode_varint, skip_field},
+    length_delimiter_len,
+};
 
 /// One message as it goes into an answer.
 pub fn encoded(message: &impl Message) -> Bytes {
@@ -15,23 +19,49 @@ pub fn encoded_len<M: Message>(message: &M) -> usize {
     message.encoded_len()
 }
 
-macro_rules! answers {
-    ($($name:ident { $field:ident })*) => {$(
-        #[doc = concat!("[`", stringify!($name), "`](crate::", stringify!($name), ") of encoded parts.")]
-        #[derive(Clone, PartialEq, Message)]
-        pub struct $name {
-            /// The parts.
-            #[prost(bytes = "bytes", repeated, tag = "1")]
-            pub $field: Vec<Bytes>,
+/// An answer with one repeated message as its first field, such as
+/// [`ListContainersResponse`](crate::ListContainersResponse), of parts that are encoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct List(Bytes);
+
+impl List {
+    /// A list of these messages.
+    pub fn of(parts: &[Bytes]) -> Self {
+        let length = |part: &Bytes| 1 + length_delimiter_len(part.len()) + part.len();
+        let mut whole = Vec::with_capacity(parts.iter().map(length).sum());
+        for part in parts {
+            encode_key(1, WireType::LengthDelimited, &mut whole);
+            encode_varint(part.len() as u64, &mut whole);
+            whole.extend_from_slice(part);
         }
-    )*};
+        Self(whole.into())
+    }
 }
 
-answers! {
-    ListContainersResponse { containers }
-    ListPodSandboxResponse { items }
-    StreamContainersResponse { containers }
-    StreamPodSandboxesResponse { pod_sandboxes }
+impl Message for List {
+    /// In one piece, so that the room for it is made once.
+    fn encode_raw(&self, buffer: &mut impl BufMut) {
+        buffer.put_slice(&self.0);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Servers do not read what they answer with.
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buffer: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        skip_field(wire_type, tag, buffer, context)
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 #[cfg(test)]
@@ -50,23 +80,17 @@ mod tests {
             id: "c".into(),
             ..Default::default()
         };
-        let parts = vec![encoded(&container("a")), encoded(&container("b"))];
+        let sent = List::of(&[encoded(&container("a")), encoded(&container("b"))]).encode_to_vec();
         let whole = vec![container("a"), container("b")];
-        let sent = ListContainersResponse {
-            containers: parts.clone(),
-        }
-        .encode_to_vec();
         let read = crate::ListContainersResponse::decode(sent.as_slice()).unwrap();
         assert_eq!(read.containers, whole);
-        let sent = StreamContainersResponse { containers: parts }.encode_to_vec();
         let read = crate::StreamContainersResponse::decode(sent.as_slice()).unwrap();
         assert_eq!(read.containers, whole);
-        let items = vec![encoded(&sandbox)];
-        let sent = ListPodSandboxResponse { items: items.clone() }.encode_to_vec();
+        let sent = List::of(&[encoded(&sandbox)]).encode_to_vec();
         let read = crate::ListPodSandboxResponse::decode(sent.as_slice()).unwrap();
         assert_eq!(read.items, [sandbox.clone()]);
-        let sent = StreamPodSandboxesResponse { pod_sandboxes: items }.encode_to_vec();
         let read = crate::StreamPodSandboxesResponse::decode(sent.as_slice()).unwrap();
         assert_eq!(read.pod_sandboxes, [sandbox]);
+        assert_eq!(List::of(&[]).encode_to_vec(), [0u8; 0]);
     }
 }
