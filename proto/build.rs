@@ -34,10 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&server)?;
     let mut builder = tonic_prost_build::configure().out_dir(server);
     for answer in ENCODED {
-        builder = builder.extern_path(
-            format!(".runtime.v1.{answer}"),
-            format!("crate::encoded::{answer}"),
-        );
+        builder = builder.extern_path(format!(".runtime.v1.{answer}"), "crate::encoded::List");
     }
     builder
         .extern_path(".runtime.v1", "crate")
@@ -48,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The messages of the module `encoded`, which servers answer with.
+/// Answers of servers that are of the module `encoded`.
 const ENCODED: [&str; 4] = [
     "ListContainersResponse",
     "ListPodSandboxResponse",

@@ -136,23 +136,18 @@ impl RuntimeService for Runtime {
         Ok(Response::new(self.sandboxes.status(&id, request.verbose).await?))
     }
 
-    async fn list_pod_sandbox(
-        &self,
-        request: Request<cri::ListPodSandboxRequest>,
-    ) -> Reply<encoded::ListPodSandboxResponse> {
+    async fn list_pod_sandbox(&self, request: Request<cri::ListPodSandboxRequest>) -> Reply<encoded::List> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        Ok(Response::new(encoded::ListPodSandboxResponse {
-            items: self.store.list_sandboxes(&filter).await?,
-        }))
+        Ok(Response::new(self.store.list_sandboxes(&filter).await?))
     }
 
     async fn stream_pod_sandboxes(
         &self,
         request: Request<cri::StreamPodSandboxesRequest>,
-    ) -> Reply<BoxStream<encoded::StreamPodSandboxesResponse>> {
+    ) -> Reply<BoxStream<encoded::List>> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let items = self.store.list_sandboxes(&filter).await?;
-        let message = |pod_sandboxes| encoded::StreamPodSandboxesResponse { pod_sandboxes };
+        let items = self.store.sandbox_items(&filter).await?;
+        let message = |part: Vec<Bytes>| encoded::List::of(&part);
         Ok(Response::new(Box::pin(chunks(items, Bytes::len, message))))
     }
 
@@ -215,23 +210,18 @@ impl RuntimeService for Runtime {
         Ok(Response::new(cri::RemoveContainerResponse {}))
     }
 
-    async fn list_containers(
-        &self,
-        request: Request<cri::ListContainersRequest>,
-    ) -> Reply<encoded::ListContainersResponse> {
+    async fn list_containers(&self, request: Request<cri::ListContainersRequest>) -> Reply<encoded::List> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        Ok(Response::new(encoded::ListContainersResponse {
-            containers: self.store.list_containers(&filter).await?,
-        }))
+        Ok(Response::new(self.store.list_containers(&filter).await?))
     }
 
     async fn stream_containers(
         &self,
         request: Request<cri::StreamContainersRequest>,
-    ) -> Reply<BoxStream<encoded::StreamContainersResponse>> {
+    ) -> Reply<BoxStream<encoded::List>> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let items = self.store.list_containers(&filter).await?;
-        let message = |containers| encoded::StreamContainersResponse { containers };
+        let items = self.store.container_items(&filter).await?;
+        let message = |part: Vec<Bytes>| encoded::List::of(&part);
         Ok(Response::new(Box::pin(chunks(items, Bytes::len, message))))
     }
 

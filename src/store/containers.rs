@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cri::encoded::encoded;
+use cri::encoded::{List, encoded};
 use translate::{
     ContainerId,
     answer::{ContainerEntry, ContainerInspect},
@@ -18,8 +18,18 @@ use super::{Container, ContainerView, Found, Scope, Store};
 use crate::error::{Error, Result};
 
 impl Store {
+    /// The containers that `wanted` lets pass, as a whole answer.
+    pub async fn list_containers(&self, wanted: &cri::ContainerFilter) -> Result<List> {
+        if *wanted == cri::ContainerFilter::default()
+            && let Some(memory) = self.memory(Scope::All).await
+        {
+            return Ok(memory.container_list());
+        }
+        Ok(List::of(&self.container_items(wanted).await?))
+    }
+
     /// The containers that `wanted` lets pass, each an encoded [`cri::Container`].
-    pub async fn list_containers(&self, wanted: &cri::ContainerFilter) -> Result<Vec<Bytes>> {
+    pub async fn container_items(&self, wanted: &cri::ContainerFilter) -> Result<Vec<Bytes>> {
         if let Some(memory) = self.memory(Scope::All).await {
             return Ok(memory.containers(wanted, |view| view.item()));
         }

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cri::encoded::List;
 use tokio::sync::{Notify, broadcast};
 
 use super::{
@@ -93,8 +94,16 @@ struct State {
     sandboxes: BTreeMap<String, Slot<SandboxView>>,
     containers: BTreeMap<String, Slot<ContainerView>>,
     images: Option<Slot<Vec<cri::Image>>>,
+    lists: Lists,
     /// The time of the last change that was told.
     told: i64,
+}
+
+/// Whole lists, until something in them changes.
+#[derive(Default)]
+struct Lists {
+    sandboxes: Option<List>,
+    containers: Option<List>,
 }
 
 /// What was seen, and the generation at which the look at it began.
@@ -197,6 +206,7 @@ impl Index {
                 let old = state.sandboxes.get(id).map(|slot| &slot.view.inspect);
                 let steps = steps::steps(old, &view.inspect);
                 let view = Arc::new(view);
+                state.lists.sandboxes = None;
                 state.sandboxes.insert(id.clone(), Slot { generation, view });
                 for step in steps {
                     self.tell(state, step, id, id, ticket.at, None);
@@ -208,6 +218,7 @@ impl Index {
                 let steps = steps::steps(old, &view.inspect);
                 let sandbox_id = view.container.sandbox_id.clone();
                 let view = Arc::new(view);
+                state.lists.containers = None;
                 state.containers.insert(id.clone(), Slot { generation, view });
                 for step in steps {
                     self.tell(state, step, id, &sandbox_id, ticket.at, None);
@@ -220,6 +231,7 @@ impl Index {
     }
 
     fn forget(&self, state: &mut State, id: &str, at: i64) {
+        state.lists = Lists::default();
         let (sandbox_id, running, sandbox) = if let Some(slot) = state.containers.remove(id) {
             let running = slot.view.inspect.state.running;
             (slot.view.container.sandbox_id.clone(), running, None)

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cri::encoded::encoded;
+use cri::encoded::{List, encoded};
 use translate::{
     ContainerId,
     answer::{ContainerEntry, ContainerInspect},
@@ -14,8 +14,18 @@ use super::{ContainerView, Found, Sandbox, SandboxView, Scope, Store};
 use crate::error::{Error, Result};
 
 impl Store {
+    /// The sandboxes that `wanted` lets pass, as a whole answer.
+    pub async fn list_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<List> {
+        if *wanted == cri::PodSandboxFilter::default()
+            && let Some(memory) = self.memory(Scope::All).await
+        {
+            return Ok(memory.sandbox_list());
+        }
+        Ok(List::of(&self.sandbox_items(wanted).await?))
+    }
+
     /// The sandboxes that `wanted` lets pass, each an encoded [`cri::PodSandbox`].
-    pub async fn list_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<Bytes>> {
+    pub async fn sandbox_items(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<Bytes>> {
         if let Some(memory) = self.memory(Scope::All).await {
             return Ok(memory.sandboxes(wanted, |view| view.item()));
         }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cri::encoded::List;
 use tokio::time::timeout_at;
 
 use super::{Index, Key, Slot, State};
@@ -141,6 +142,30 @@ impl Index {
             .filter(|view| translate::filter::container(view.filtered(), wanted))
             .map(take)
             .collect()
+    }
+
+    /// All sandboxes, as an answer: the one that is asked for each second, made once for each change.
+    pub(in crate::store) fn sandbox_list(&self) -> List {
+        let mut state = self.lock();
+        let State { sandboxes, lists, .. } = &mut *state;
+        let items = || sandboxes.values().map(|slot| slot.view.item());
+        let list = lists
+            .sandboxes
+            .get_or_insert_with(|| List::of(&items().collect::<Vec<_>>()));
+        list.clone()
+    }
+
+    /// All containers, likewise.
+    pub(in crate::store) fn container_list(&self) -> List {
+        let mut state = self.lock();
+        let State {
+            containers, lists, ..
+        } = &mut *state;
+        let items = || containers.values().map(|slot| slot.view.item());
+        let list = lists
+            .containers
+            .get_or_insert_with(|| List::of(&items().collect::<Vec<_>>()));
+        list.clone()
     }
 
     /// One container.
