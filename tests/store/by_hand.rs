@@ -86,7 +86,12 @@ async fn what_is_done_by_hand_is_seen() {
         ("unpause", Box::new(|| post(&format!("/containers/{id}/unpause")))),
         (
             "rename",
-            Box::new(|| post(&format!("/containers/{id}/rename?name=renamed-{}", &id[..12]))),
+            Box::new(|| {
+                post(&format!(
+                    "/containers/{id}/rename?name=renamed_{}_",
+                    daemon.name()
+                ))
+            }),
         ),
         (
             "update",

@@ -53,15 +53,13 @@ async fn all_subscribers_hear_all_steps_in_order() {
     daemon.ended(&side).await;
     Engine::get().remove(&side);
     // Seen as well.
-    while daemon
-        .runtime()
-        .container_status(cri::ContainerStatusRequest {
-            container_id: side.clone(),
-            verbose: false,
-        })
-        .await
-        .is_ok()
-    {
+    let began = std::time::Instant::now();
+    let gone = || cri::ContainerStatusRequest {
+        container_id: side.clone(),
+        verbose: false,
+    };
+    while daemon.runtime().container_status(gone()).await.is_ok() {
+        assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let request = StopPodSandboxRequest {

@@ -80,8 +80,9 @@ impl Node<'_> {
             7 => post(format!("/containers/{id}/kill")),
             8 => post(format!("/containers/{id}/start")),
             9 => post(format!(
-                "/containers/{id}/rename?name=r{}-{}",
+                "/containers/{id}/rename?name=r{}_{}_{}",
                 self.count,
+                self.daemon.name(),
                 &id[..12]
             )),
             10 => {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use cri::{
     ContainerFilter, ContainerStatusRequest, ListContainersRequest, ListImagesRequest, ListPodSandboxRequest,
-    PodSandboxFilter, PodSandboxStatusRequest, StreamContainersRequest, StreamPodSandboxesRequest,
+    PodSandboxFilter, PodSandboxState, PodSandboxStatusRequest, StreamContainersRequest,
+    StreamPodSandboxesRequest,
 };
 use support::Daemon;
 use tonic::Status;
@@ -103,6 +104,12 @@ async fn all(daemon: &Daemon, namespace: &str) -> Result<Vec<String>, Status> {
         // Told by memory only.
         answer.timestamp = 0;
         answer.containers_statuses.clear();
+        // The other daemon has seen an address, and not that the network was taken down.
+        if let Some(status) = &mut answer.status
+            && status.state() == PodSandboxState::SandboxNotready
+        {
+            status.network = None;
+        }
         told.push(format!("{answer:#?}"));
     }
     for container in containers {
