@@ -88,9 +88,9 @@ mod tests {
         assert_eq!(read.containers, whole);
         let sent = List::of(&[encoded(&sandbox)]).encode_to_vec();
         let read = crate::ListPodSandboxResponse::decode(sent.as_slice()).unwrap();
-        assert_eq!(read.items, [sandbox.clone()]);
+        assert_eq!(read.items, std::slice::from_ref(&sandbox));
         let read = crate::StreamPodSandboxesResponse::decode(sent.as_slice()).unwrap();
-        assert_eq!(read.pod_sandboxes, [sandbox]);
+        assert_eq!(read.pod_sandboxes, vec![sandbox]);
         assert_eq!(List::of(&[]).encode_to_vec(), [0u8; 0]);
     }
 }
