@@ -4,6 +4,7 @@
 //! [`sandbox`], [`container`] and [`image`] through [`engine`] and [`network`], and is answered.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod cni;
 pub mod config;

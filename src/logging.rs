@@ -6,7 +6,7 @@ use crate::config::{Config, LogFormat, LogLevel};
 
 /// Starts logging for the whole process. Called once.
 pub fn start(config: &Config) {
-    let level = match config.log_level {
+    let level = match config.live.log_level {
         LogLevel::Trace => "trace",
         LogLevel::Debug => "debug",
         LogLevel::Info => "info",

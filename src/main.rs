@@ -2,14 +2,43 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use dockside::{app, config::Config, logging};
+use dockside::{
+    app,
+    cli::{self, Command},
+    config::{
+        Config,
+        load::{LoadError, load},
+    },
+    logging,
+};
 
 fn main() -> ExitCode {
-    let config = Config::parse();
-    if config.buildinfo {
-        return config.print_buildinfo();
+    let cli = match load() {
+        Ok(cli) => cli,
+        Err(LoadError::CommandLine(error)) => error.exit(),
+        Err(error) => return fault(&error),
+    };
+    match cli.command {
+        Some(Command::Config { template: true, .. }) => cli::print_template(),
+        Some(Command::Config { json, check, .. }) => cli::print_config(&cli.options, json, check),
+        Some(Command::Version) => cli::print_version(),
+        Some(Command::Completions { shell }) => cli::print_completions(shell),
+        Some(Command::Man) => cli::print_man(),
+        None if cli.buildinfo => cli::print_version(),
+        None => serve(cli.options),
     }
+}
+
+/// The options are wrong, so nothing is known about logging yet.
+#[expect(clippy::print_stderr, reason = "before logging")]
+fn fault(error: &LoadError) -> ExitCode {
+    for line in error.to_string().lines() {
+        eprintln!("dockside: {line}");
+    }
+    ExitCode::from(2)
+}
+
+fn serve(config: Config) -> ExitCode {
     logging::start(&config);
     // Two threads do: the work is waiting for the Engine, and each thread has an arena of memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
