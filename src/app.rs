@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    config::{Config, live::Current},
     container::Containers,
     engine::Engine,
     grpc::{
@@ -29,9 +29,11 @@ use crate::{
     host::systemd::Notifier,
     image::Images,
     locks::Locks,
+    logging::Logging,
     logs::Logs,
     network::Network,
     node::Node,
+    reload::{self, Reload},
     sandbox::Sandboxes,
     status::NodeStatus,
     store::Store,
@@ -48,7 +50,7 @@ const RETRY: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Runs until a signal ends it.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(config: Config, logging: Logging) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!(
             "must be run as root: the files, cgroups and network namespaces of pods are root's; try sudo, or `systemctl start dockside`"
@@ -58,23 +60,16 @@ pub async fn run(config: Config) -> Result<()> {
         warn!("option without effect: {note}");
     }
     let notifier = Arc::new(Notifier::from_env());
+    let live = Current::new(config.live.clone());
+    let configuration = reload::configuration(config.effective.clone());
     let _alone = lock_root(&config.root_directory)?;
     let engine = Engine::new(config.docker_endpoint.clone(), config.request_timeout())?;
     let network = Arc::new(Network::new(&config)?);
     let logs = Logs::start().context("start the thread for container logs")?;
     let store = Arc::new(Store::new(engine.clone(), Arc::clone(&logs)));
     let locks = Arc::new(Locks::default());
-    let node = Arc::new(Node::new(
-        config.docker_endpoint.clone(),
-        config.live.restrict_oom_score_adj,
-    ));
-    let images = Images::new(
-        engine.clone(),
-        config.live.pod_infra_container_image.clone(),
-        config.live.image_pull_progress_deadline,
-    )
-    .context("--pod-infra-container-image")?;
-    let images = Arc::new(images);
+    let node = Arc::new(Node::new(config.docker_endpoint.clone(), live.clone()));
+    let images = Arc::new(Images::new(engine.clone(), live.clone()));
     let streams = StreamServer::bind(
         config.streaming_bind_addr,
         Limits {
@@ -100,13 +95,13 @@ pub async fn run(config: Config) -> Result<()> {
         images: Arc::clone(&images),
         logs,
         node,
-        log_size: config.live.container_log_size.clone(),
+        live: live.clone(),
         streaming: streams.streaming(),
     });
     let status = Arc::new(NodeStatus {
         engine: engine.clone(),
         network,
-        configuration: config.effective.to_json(),
+        configuration: Arc::clone(&configuration),
     });
     let detached = Detached::default();
 
@@ -143,12 +138,20 @@ pub async fn run(config: Config) -> Result<()> {
     let watchdog = Arc::clone(&notifier);
     let watchdog = tokio::spawn(async move { watchdog.keep_alive().await });
     let terminated = terminated(Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN)?;
+    let reload = Reload {
+        current: live,
+        configuration,
+        logging,
+        notifier: Arc::clone(&notifier),
+    };
+    let reload = tokio::spawn(reload.watch()?);
     notifier.ready();
     let greeting = tokio::spawn(greet(engine, sandboxes, keeper, notifier));
     let stop = CancellationToken::new();
     let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
     let ending = listen::serve(listeners, routes, terminated, config.shutdown_timeout).await;
     greeting.abort();
+    reload.abort();
     // Streams last for hours; nobody waits for them.
     stop.cancel();
     if let Err(error) = streaming.await {

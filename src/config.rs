@@ -8,6 +8,7 @@
 mod duration;
 pub mod effective;
 mod file;
+pub mod live;
 pub mod load;
 pub mod source;
 pub mod table;
@@ -19,6 +20,8 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+
+use translate::image::ImageReference;
 
 use crate::grpc::listen::Endpoint;
 use effective::Effective;
@@ -114,13 +117,8 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Network")]
     pub network_plugin_mtu: u16,
 
-    /// How messages are written to stderr.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "logfmt",
-        help_heading = "Logging"
-    )]
+    /// How messages are written: to stderr, or by auto to the journal where stderr is that.
+    #[arg(long, value_name = "FORMAT", default_value = "auto", help_heading = "Logging")]
     pub log_format: LogFormat,
 
     /// cri-dockerd's; both address families are always reported.
@@ -148,6 +146,7 @@ pub struct Live {
         long,
         value_name = "IMAGE",
         default_value = "registry.k8s.io/pause:3.10",
+        value_parser = image,
         help_heading = "Pods"
     )]
     pub pod_infra_container_image: String,
@@ -214,6 +213,8 @@ pub enum LogLevel {
 /// How messages are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
+    /// To the journal with their fields where stderr leads there, else `logfmt`.
+    Auto,
     /// `key=value`.
     Logfmt,
     /// One JSON object a line.
@@ -275,6 +276,13 @@ fn engine_socket(text: &str) -> Result<PathBuf, String> {
             "expected unix:///path: pods need an Engine on this node, whose files and processes can be seen"
                 .into(),
         )
+    }
+}
+
+fn image(text: &str) -> Result<String, String> {
+    match ImageReference::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.why),
     }
 }
 

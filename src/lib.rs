@@ -19,6 +19,7 @@ pub mod logging;
 pub mod logs;
 pub mod network;
 pub mod node;
+pub mod reload;
 pub mod sandbox;
 pub mod status;
 pub mod store;

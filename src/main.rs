@@ -9,7 +9,7 @@ use dockside::{
         Config,
         load::{LoadError, load},
     },
-    logging,
+    logging::Logging,
 };
 
 fn main() -> ExitCode {
@@ -39,14 +39,14 @@ fn fault(error: &LoadError) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
-    logging::start(&config);
+    let logging = Logging::start(&config);
     // Two threads do: the work is waiting for the Engine, and each thread has an arena of memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
-        let outcome = runtime.block_on(app::run(config));
+        let outcome = runtime.block_on(app::run(config, logging));
         // A plugin or a file that hangs must not keep the process.
         runtime.shutdown_background();
         outcome

@@ -76,6 +76,15 @@ impl Effective {
         })
     }
 
+    /// These options with some changed.
+    pub fn with(&self, changes: &[Change<'_>]) -> Self {
+        let settings = self.0.iter().map(|old| {
+            let change = changes.iter().find(|change| change.key == old.key);
+            change.map_or(old, |change| change.setting).clone()
+        });
+        Self(settings.collect())
+    }
+
     /// The options that differ in `newer`.
     pub fn changes<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = Change<'a>> {
         newer.0.iter().filter_map(|new| {
@@ -84,6 +93,7 @@ impl Effective {
             differs.then(|| Change {
                 key: &new.key,
                 value: new.value().to_string(),
+                setting: new,
             })
         })
     }
@@ -96,6 +106,7 @@ pub struct Change<'a> {
     pub key: &'a str,
     /// Its new value.
     pub value: String,
+    setting: &'a Setting,
 }
 
 /// A line of TOML; JSON's strings, numbers, switches and lists of strings are TOML's too.
