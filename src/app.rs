@@ -201,6 +201,9 @@ async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>, not
         warn!("cannot go on with the containers' logs: {error}");
         tokio::time::sleep(RETRY).await;
     }
+    if let Err(error) = sandboxes.adopt().await {
+        warn!("cannot adopt sandboxes of another runtime: {error}");
+    }
     if let Err(error) = sandboxes.sweep().await {
         warn!("cannot tidy up the networks of sandboxes that are gone: {error}");
     }

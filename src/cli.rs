@@ -12,7 +12,10 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use translate::facts::ApiVersion;
 
-use crate::config::{Config, effective};
+use crate::{
+    config::{Config, effective},
+    doctor,
+};
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -63,6 +66,18 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["json", "check"])]
         template: bool,
     },
+    /// Tell what this node lacks, why that matters, and the command that mends it.
+    ///
+    /// Ends with status 0 if all is well, 1 with warnings, 2 with errors. Options before the command are taken into
+    /// account, such as --docker-endpoint.
+    Doctor {
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where the node's files are, if not below /.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+    },
     /// Print the version and what it was built for.
     Version,
     /// Print a shell's completions.
@@ -104,6 +119,19 @@ pub fn print_config(config: &Config, json: bool, check: bool) -> ExitCode {
         (false, false) => print!("{}", config.effective.describe()),
     }
     ExitCode::SUCCESS
+}
+
+/// Examines the node and prints what was found.
+#[expect(clippy::print_stdout, reason = "the answer to a command")]
+pub async fn print_findings(config: &Config, json: bool, root: PathBuf) -> ExitCode {
+    let engine = doctor::look(config).await;
+    let report = doctor::examine(&doctor::Node { root, config, engine });
+    if json {
+        println!("{}", report.to_json());
+    } else {
+        print!("{report}");
+    }
+    report.exit_code()
 }
 
 /// Prints a configuration file that explains every option and sets none.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cni;
 pub mod config;
 pub mod container;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod grpc;

@@ -1,5 +1,6 @@
 //! Pod sandboxes: a pause container that holds the namespaces, and the pod's network.
 
+mod adopt;
 mod port_forward;
 mod remove;
 mod run;
