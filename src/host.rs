@@ -5,3 +5,4 @@ pub mod dial;
 pub mod files;
 pub mod oom;
 pub mod process;
+pub mod systemd;

@@ -11,28 +11,22 @@ mod status;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use translate::{
-    Invalid,
     answer::ImageInspect,
     image::{self, ImageQuery},
 };
 
-use crate::{engine::Engine, locks::Locks};
+use crate::{config::live::Current, engine::Engine, locks::Locks};
 
 pub use fs::FsUsage;
 
 /// What the calls about images share.
 pub struct Images {
     engine: Engine,
-    /// The pause image's name.
-    pause: String,
-    /// The images that the kubelet must not remove.
-    pinned: Vec<ImageQuery>,
-    /// A pull without progress for this long is given up; zero waits for ever.
-    stall: Duration,
+    /// The pause image's name, and how long a pull may be without progress.
+    live: Current,
     /// What was learnt of images by their id: an inspection tells it, a list or a container does not.
     learnt: Mutex<HashMap<String, Learnt>>,
     /// Removals of one image wait for each other, and so do pulls of the pause image.
@@ -49,17 +43,21 @@ struct Learnt {
 }
 
 impl Images {
-    /// Images of `engine`; `pause` is the one for sandboxes.
-    pub fn new(engine: Engine, pause: String, stall: Duration) -> Result<Self, Invalid> {
-        Ok(Self {
-            pinned: image::pinned_images([pause.as_str()])?,
+    /// Images of `engine`.
+    pub fn new(engine: Engine, live: Current) -> Self {
+        Self {
             engine,
-            pause,
-            stall,
+            live,
             learnt: Mutex::default(),
             locks: Locks::default(),
             usage: fs::Usage::default(),
-        })
+        }
+    }
+
+    /// The images that the kubelet must not remove.
+    fn pinned(&self) -> Vec<ImageQuery> {
+        // The option's own check let no name pass that cannot be read.
+        image::pinned_images([self.pause().as_str()]).unwrap_or_default()
     }
 
     /// The digest reference of the image that `name` means, its id if it has none, and nothing if there

@@ -4,6 +4,7 @@
 //! [`sandbox`], [`container`] and [`image`] through [`engine`] and [`network`], and is answered.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod cni;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod logging;
 pub mod logs;
 pub mod network;
 pub mod node;
+pub mod reload;
 pub mod sandbox;
 pub mod status;
 pub mod store;

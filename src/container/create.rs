@@ -39,7 +39,7 @@ impl Containers {
                 sandbox: &sandbox.record,
                 image_ref: &self.images.digest_reference(image).await?,
                 created_at: clock::now(),
-                log_size: &self.log_size,
+                log_size: &self.live.get().container_log_size,
             },
             &*self.engine.facts().await?,
             &host,

@@ -20,7 +20,7 @@ impl Images {
                     None => continue,
                 },
             };
-            images.push(image::image_from_entry(entry, Some(&user), &self.pinned));
+            images.push(image::image_from_entry(entry, Some(&user), &self.pinned()));
         }
         self.learnt()
             .retain(|id, _| entries.iter().any(|entry| entry.id == *id));

@@ -17,7 +17,7 @@ impl Images {
             Default::default()
         };
         Ok(cri::ImageStatusResponse {
-            image: Some(image::image_from_inspect(&inspect, &self.pinned)),
+            image: Some(image::image_from_inspect(&inspect, &self.pinned())),
             info,
         })
     }

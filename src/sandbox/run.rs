@@ -57,7 +57,7 @@ impl Sandboxes {
         let request = SandboxRequest {
             config,
             runtime_handler,
-            image: self.images.pause(),
+            image: &self.images.pause(),
             network: self.network.plugin(),
             created_at: clock::now(),
         };

@@ -1,0 +1,26 @@
+//! The options that change while dockside runs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Live;
+
+/// Their values now. Whoever needs one asks at each use.
+#[derive(Debug, Clone)]
+pub struct Current(Arc<RwLock<Arc<Live>>>);
+
+impl Current {
+    /// The values at the start.
+    pub fn new(live: Live) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(live))))
+    }
+
+    /// The values now.
+    pub fn get(&self) -> Arc<Live> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in their place, for whatever is asked from now on.
+    pub fn set(&self, live: Live) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+}
