@@ -19,8 +19,7 @@ finish() {
 
 prepare() {
   # Pods reach the registry on loopback, and each other; nothing else is there.
-  mkdir -p /etc/cni/net.d /opt/cni $state/registry
-  ln -s /usr/lib/cni /opt/cni/bin
+  mkdir -p /etc/cni/net.d $state/registry
   cp /payload/net.conflist /etc/cni/net.d/10-node.conflist
   cp -a /payload/storage/. $state/registry/
   cp /payload/registry.service /etc/systemd/system/
@@ -33,7 +32,6 @@ prepare() {
 echo "vm-tests: boot $boot, up for $(cut -d' ' -f1 /proc/uptime) s"
 if [ "$boot" = 0 ]; then
   prepare || finish 1
-  /payload/install || finish 1
   echo "vm-tests: prepared, up for $(cut -d' ' -f1 /proc/uptime) s"
 fi
 . /payload/env

@@ -16,7 +16,7 @@ packages=(
 suite=bookworm
 
 [ "$(dpkg --print-architecture)" = amd64 ] || die "the virtual machine is an x86-64 one: this host is $(dpkg --print-architecture)"
-key=$(cat "$0" "$here"/image/* | sha256sum | cut -c1-16)
+key=$(cat "$here/image.sh" "$here"/image/* | sha256sum | cut -c1-16)
 image=$cache/$key
 [ ! -e "$image/complete" ] || { echo "$image"; exit 0; }
 
@@ -24,8 +24,10 @@ say "making the disk of the virtual machine"
 rm -rf "$cache"/*
 mkdir -p "$image/root"
 trap 'rm -rf "$image"' EXIT
+# Without lists apt cannot tell which of its sources is Debian's.
+mirror=$(debian_mirror 2>/dev/null) || { apt-get -q update >/dev/null; mirror=$(debian_mirror); }
 mmdebstrap --quiet --variant=minbase --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-  --include="$(IFS=,; echo "${packages[*]}")" "$suite" - "$(debian_mirror)" | tar -C "$image/root" -xf -
+  --include="$(IFS=,; echo "${packages[*]}")" "$suite" - "$mirror" | tar -C "$image/root" -xf -
 
 root=$image/root
 echo node >"$root/etc/hostname"

@@ -4,14 +4,14 @@
 #
 #   tests/vm/run.sh [SCENARIO...]
 #
-#   SCENARIO   run only scenarios whose names contain one of these
+#   SCENARIO   run only scenarios whose names contain one of these; measurements (`fifty_pods`) run only so
 #
 # Needs root, cargo, and Debian 12 on x86-64 with apt; fetches the rest. The processor is emulated, so no KVM is needed,
 # and everything is 10 to 20 times slower than outside. The machine has no network and leaves nothing on the host
 # but target/vm: `console.log`, `results.log` and `journal.log` of the last run, and `cache/`, the disk image.
 #
-# Read from the environment: CARGO, CARGO_TARGET_DIR, DOCKSIDE_DEBIAN_MIRROR, DOCKSIDE_VM_MINUTES (10), after
-# which the machine is ended.
+# Read from the environment: CARGO, CARGO_TARGET_DIR, DOCKSIDE_DEBIAN_MIRROR, DOCKSIDE_PROFILE (dev: how cargo
+# builds), DOCKSIDE_VM_MINUTES (10), after which the machine is ended.
 set -euo pipefail
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
@@ -58,7 +58,9 @@ step "disk image"
 image=$("$here/image.sh" "$dir/cache" 9>&-)
 
 step "build"
-"$cargo" build --locked -p dockside -p vm-tests 9>&-
+profile=${DOCKSIDE_PROFILE:-dev}
+"$cargo" build --locked --profile "$profile" -p dockside -p vm-tests 9>&-
+built=$target/${profile/#dev/debug}
 
 step "payload"
 payload=$dir/payload
@@ -66,7 +68,11 @@ rm -rf "$payload"
 mkdir -p "$payload"
 cp -a "$shared/images/storage" "$payload/storage"
 cp "$shared/distribution/usr/bin/docker-registry" "$payload/"
-for program in dockside vm-tests; do strip -o "$payload/$program" "$target/debug/$program"; done
+strip -o "$payload/vm-tests" "$built/vm-tests"
+strip -o "$dir/dockside" "$built/dockside"
+"$root/deploy/package.sh" --binary "$dir/dockside" "$payload/dockside.deb" >/dev/null
+rm -f "$dir/dockside"
+say "the package has $(stat -c %s "$payload/dockside.deb") bytes"
 cp "$here/guest.sh" "$payload/start"
 cp "$here"/guest/* "$payload/"
 echo "${filters[*]}" >"$payload/filter"
@@ -79,9 +85,9 @@ step "machine"
 rm -f "$dir"/{console,results,journal}.log
 # The second serial line carries the results. What is written to the system disk is forgotten at the end, not at a reboot.
 timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-10}m" qemu-system-x86_64 \
-  -accel tcg,thread=multi,tb-size=512 -cpu ${VMC:-max} -smp 2 -m 3G -nodefaults -display none -nic none \
+  -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m 3G -nodefaults -display none -nic none \
   -kernel "$image/vmlinuz" -initrd "$image/initrd" \
-  -append "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 systemd.show_status=0 hugepages=4 panic=-1 ${VMX:-mitigations=off tsc=reliable audit=0}" \
+  -append "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 systemd.show_status=0 hugepages=4 panic=-1 mitigations=off tsc=reliable audit=0" \
   -drive "file=$image/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \
   -drive "file=$dir/payload.img,format=raw,if=virtio,readonly=on" \
   -drive "file=$dir/journal.gz,format=raw,if=virtio" \

@@ -10,12 +10,13 @@ pub(crate) fn counted(log: &Path) -> u64 {
     // The last line may be half written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut next = 0;
-    for line in whole.lines() {
-        let number: u64 = line
+    // A shell says on stderr what ended its child.
+    for line in whole.lines().filter(|line| line.contains(" stdout ")) {
+        let number = line
             .rsplit(' ')
             .next()
-            .and_then(|number| number.parse().ok())
-            .unwrap_or_else(|| panic!("no number in {line:?} of {}", log.display()));
+            .and_then(|number| number.parse::<u64>().ok());
+        let number = number.unwrap_or_else(|| panic!("no number in {line:?} of {}", log.display()));
         assert_eq!(number, next, "the count in {}", log.display());
         next += 1;
     }

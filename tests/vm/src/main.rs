@@ -15,7 +15,7 @@ mod scenarios;
 use std::process::ExitCode;
 
 use report::Scenario;
-use scenarios::{engine, limits, reboot, restart, setup};
+use scenarios::{engine, limits, numbers, reboot, restart, setup};
 
 /// One boot of the machine.
 struct Boot {
@@ -36,9 +36,12 @@ fn boots() -> [Boot; 3] {
     [
         Boot {
             scenarios: vec![
+                scenario!(setup::the_package_is_installed),
                 scenario!(setup::the_first_call_starts_the_service),
+                scenario!(numbers::fifty_pods, on_request: true),
                 scenario!(limits::limits_are_in_the_cgroups_of_the_kubelets_slices),
                 scenario!(limits::changed_limits_are_in_the_cgroup),
+                scenario!(limits::a_container_that_runs_out_of_memory_ends_whole),
                 scenario!(restart::a_restart_of_dockside_changes_nothing),
                 scenario!(restart::a_killed_dockside_comes_back),
                 scenario!(engine::a_restart_of_the_engine_ends_pods),
@@ -55,22 +58,30 @@ fn boots() -> [Boot; 3] {
             end: End::Reset,
         },
         Boot {
-            scenarios: vec![scenario!(reboot::pods_of_the_boot_before_are_over)],
+            scenarios: vec![
+                scenario!(reboot::pods_of_the_boot_before_are_over),
+                scenario!(setup::pods_outlive_the_package_and_a_purge_leaves_nothing),
+            ],
             end: End::Reboot,
         },
     ]
 }
 
 /// Runs the tests of one boot: `vm-tests NUMBER [PART-OF-A-NAME...]`. The status says what comes next: 0 nothing,
-/// 1 that something failed, others how the machine is to be booted again.
+/// 1 that something failed, others how the machine is to be booted again. Without parts of names it runs all tests;
+/// measurements want to be named.
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = arguments.first().and_then(|number| number.parse::<usize>().ok());
     let number = number.expect("the number of the boot, from 0");
     let wanted = |scenario: &Scenario| {
-        let mut parts = arguments[1..].iter();
-        arguments.len() == 1 || parts.any(|part| scenario.name.contains(part.as_str()))
+        let named = arguments[1..]
+            .iter()
+            .any(|part| scenario.name.contains(part.as_str()));
+        // Without it there is nothing to test.
+        let needed = scenario.name == "setup::the_package_is_installed";
+        named || needed || (arguments.len() == 1 && !scenario.on_request)
     };
     let boots = boots();
     if report::run(boots[number].scenarios.iter().filter(|scenario| wanted(scenario))).await > 0 {

@@ -22,6 +22,12 @@ pub(crate) const SOCKET: &str = "/run/cri-dockerd.sock";
 /// The service.
 pub(crate) const SERVICE: &str = "dockside.service";
 
+/// Its socket unit.
+pub(crate) const SOCKET_UNIT: &str = "dockside.socket";
+
+/// What the tests keep on the machine's disk.
+pub(crate) const STATE: &str = "/var/lib/vm-tests";
+
 /// Where the kubelet has the logs of pods.
 const LOGS: &str = "/var/log/pods";
 

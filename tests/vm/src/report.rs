@@ -6,12 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// No scenario takes this long, however slow the emulation is.
+/// No test takes this long, however slow the emulation is.
 const LIMIT: Duration = Duration::from_secs(240);
+
+/// Nor does what is run on request only.
+const LONG: Duration = Duration::from_secs(2400);
 
 /// A named test.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    /// Only when it is named.
+    pub(crate) on_request: bool,
     pub(crate) run: fn() -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -19,8 +24,12 @@ pub(crate) struct Scenario {
 #[macro_export]
 macro_rules! scenario {
     ($function:path) => {
+        $crate::scenario!($function, on_request: false)
+    };
+    ($function:path, on_request: $on_request:literal) => {
         $crate::report::Scenario {
             name: stringify!($function),
+            on_request: $on_request,
             run: || Box::pin($function()),
         }
     };
@@ -30,11 +39,17 @@ macro_rules! scenario {
 #[expect(clippy::print_stdout, reason = "the result of the tests")]
 pub(crate) async fn run(scenarios: impl Iterator<Item = &Scenario>) -> usize {
     let mut failed = 0;
-    for Scenario { name, run } in scenarios {
+    for Scenario {
+        name,
+        on_request,
+        run,
+    } in scenarios
+    {
         let (began, wall) = (Instant::now(), std::time::SystemTime::now());
         // A task, so that a panic ends it alone.
         let mut task = tokio::spawn(run());
-        let outcome = tokio::time::timeout(LIMIT, &mut task).await;
+        let limit = if *on_request { LONG } else { LIMIT };
+        let outcome = tokio::time::timeout(limit, &mut task).await;
         let seconds = began.elapsed().as_secs_f32();
         match outcome {
             Ok(Ok(())) => println!("test {name} ... ok ({seconds:.1} s)"),

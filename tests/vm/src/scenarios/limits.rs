@@ -91,6 +91,26 @@ pub(crate) async fn limits_are_in_the_cgroups_of_the_kubelets_slices() {
     pod.remove().await;
 }
 
+/// With memory.oom.group, which the kubelet sets, a container that runs out of memory ends whole, and not only
+/// the child that took too much. Why it ended is not compared: the Engine learns of it from a cgroup that has gone by then.
+pub(crate) async fn a_container_that_runs_out_of_memory_ends_whole() {
+    let pod = run_pod("hungry", |config| {
+        // Not before the group is set, which happens right after the start.
+        let eat = "while [ \"$(cat /sys/fs/cgroup/memory.oom.group)\" != 1 ]; do sleep 0.2; done; \
+                   tail /dev/zero & sleep 1000";
+        config.command = ["sh", "-c", eat].map(Into::into).into();
+        config.linux.as_mut().unwrap().resources = Some(LinuxContainerResources {
+            memory_limit_in_bytes: 16 * MIB,
+            unified: [("memory.oom.group".to_owned(), "1".to_owned())].into(),
+            ..Default::default()
+        });
+    })
+    .await;
+    let status = cri().ended(&pod.container).await;
+    assert_eq!(status.exit_code, 137, "{status:?}");
+    pod.remove().await;
+}
+
 pub(crate) async fn changed_limits_are_in_the_cgroup() {
     let pod = run_pod("changed", |config| {
         config.linux.as_mut().unwrap().resources = Some(limits());
