@@ -23,7 +23,7 @@ async fn restart() {
         let asked = Instant::now();
         let answer = ready().await;
         assert!(
-            asked.elapsed().as_secs() < 10,
+            asked.elapsed().as_secs() < 30,
             "Status is late: {:?}",
             asked.elapsed()
         );
