@@ -91,7 +91,7 @@ timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-15}m" qemu-system-x
   -drive "file=$image/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \
   -drive "file=$dir/payload.img,format=raw,if=virtio,readonly=on" \
   -drive "file=$dir/journal.gz,format=raw,if=virtio" \
-  -serial "file:$dir/console.log" -serial stdio </dev/null 9>&- | tr -d '\r' | tee "$dir/results.log" || true
+  -serial "file:$dir/console.log" -serial stdio </dev/null 9>&- | sed -u 's/\r$//' | tee "$dir/results.log" || true
 zcat "$dir/journal.gz" >"$dir/journal.log" 2>/dev/null || true
 rm -f "$dir/journal.gz" "$dir/payload.img"
 outcome=$(sed -n 's/^vm-tests: \([0-9]*\)$/\1/p' "$dir/results.log" | head -n 1)
