@@ -34,6 +34,11 @@ if [ "$boot" = 0 ]; then
   prepare || finish 1
   echo "vm-tests: prepared, up for $(cut -d' ' -f1 /proc/uptime) s"
 fi
+# It starts at the same time as this script.
+for ((i = 0; i < 300; i++)); do
+  if (: >/dev/tcp/127.0.0.1/5000) 2>/dev/null; then break; fi
+  sleep 0.3
+done
 . /payload/env
 # shellcheck disable=SC2046 # these are words
 /payload/vm-tests "$boot" $(cat /payload/filter)
