@@ -60,7 +60,10 @@ fn boots() -> [Boot; 3] {
         Boot {
             scenarios: vec![
                 scenario!(reboot::pods_of_the_boot_before_are_over),
-                scenario!(setup::pods_outlive_the_package_and_a_purge_leaves_nothing),
+                scenario!(
+                    setup::pods_outlive_the_package_and_a_purge_leaves_nothing,
+                    on_request: true
+                ),
             ],
             end: End::Reboot,
         },
