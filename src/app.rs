@@ -1,6 +1,12 @@
 //! Puts the daemon together, runs it, and ends it in order.
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use cri::{image_service_server::ImageServiceServer, runtime_service_server::RuntimeServiceServer};
@@ -11,7 +17,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    config::{Config, live::Current},
     container::Containers,
     engine::Engine,
     grpc::{
@@ -20,14 +26,19 @@ use crate::{
         listen::{self, Ending, Listeners},
         runtime::Runtime,
     },
+    host::{open_files, systemd::Notifier},
     image::Images,
     locks::Locks,
+    logging::Logging,
     logs::Logs,
+    metrics,
     network::Network,
     node::Node,
+    reload::{self, Reload},
     sandbox::Sandboxes,
+    stats::Stats,
     status::NodeStatus,
-    store::Store,
+    store::{Store, StoreFigures},
     streaming::{protocol::Limits, server::Server as StreamServer},
 };
 
@@ -37,36 +48,56 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// Between two attempts to reach an Engine that is not there yet.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// What the end takes beside waiting for calls.
+const MARGIN: Duration = Duration::from_secs(10);
+
 /// Runs until a signal ends it.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(config: Config, logging: Logging) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "must be run as root: the files, cgroups and network namespaces of pods are root's; try sudo, or `systemctl start dockside`"
+        );
+    }
     for note in config.without_effect() {
         warn!("option without effect: {note}");
     }
+    let notifier = Arc::new(Notifier::from_env());
+    if let Err(error) = open_files::raise() {
+        warn!("cannot raise the number of files that may be open: {error}");
+    }
+    let live = Current::new(config.live.clone());
+    let configuration = reload::configuration(config.effective.clone());
     let _alone = lock_root(&config.root_directory)?;
     let engine = Engine::new(config.docker_endpoint.clone(), config.request_timeout())?;
     let network = Arc::new(Network::new(&config)?);
     let logs = Logs::start().context("start the thread for container logs")?;
-    let store = Arc::new(Store::new(engine.clone(), Arc::clone(&logs)));
-    let locks = Arc::new(Locks::default());
-    let node = Arc::new(Node::new(
-        config.docker_endpoint.clone(),
-        config.restrict_oom_score_adj,
-    ));
-    let images = Images::new(
+    let store = Arc::new(Store::new(
         engine.clone(),
-        config.pod_infra_container_image.clone(),
-        config.image_pull_progress_deadline,
-    )
-    .context("--pod-infra-container-image")?;
-    let images = Arc::new(images);
+        Arc::clone(&logs),
+        config.store_options(),
+        live.clone(),
+    ));
+    let locks = Arc::new(Locks::default());
+    let node = Arc::new(Node::new(config.docker_endpoint.clone(), live.clone()));
+    let images = Arc::new(Images::new(
+        engine.clone(),
+        Arc::clone(&store),
+        live.clone(),
+        &config.root_directory,
+    ));
     let streams = StreamServer::bind(
         config.streaming_bind_addr,
+        config.stream_certificate(),
         Limits {
             creation: config.stream_creation_timeout,
             idle: config.stream_idle_timeout,
         },
     )
     .await?;
+    let metrics = match config.metrics_bind_addr {
+        Some(address) => Some(metrics::Server::bind(address).await?),
+        None => None,
+    };
     let sandboxes = Arc::new(Sandboxes {
         engine: engine.clone(),
         store: Arc::clone(&store),
@@ -84,21 +115,26 @@ pub async fn run(config: Config) -> Result<()> {
         images: Arc::clone(&images),
         logs,
         node,
-        log_size: config.container_log_size.clone(),
+        live: live.clone(),
         streaming: streams.streaming(),
     });
     let status = Arc::new(NodeStatus {
         engine: engine.clone(),
         network,
-        configuration: config.to_json(),
+        configuration: Arc::clone(&configuration),
     });
+    let stats = Stats::new(Arc::clone(&store), Arc::clone(&images))?;
+    show_figures(&store);
     let detached = Detached::default();
 
     let keeper = Arc::clone(&store);
+    let keeping = tokio::spawn(Arc::clone(&store).keep());
+    let looked = Arc::clone(&images);
     let runtime = Runtime {
         sandboxes: Arc::clone(&sandboxes),
         containers,
         store,
+        stats: Arc::clone(&stats),
         status,
         detached: detached.clone(),
     };
@@ -119,16 +155,33 @@ pub async fn run(config: Config) -> Result<()> {
     let listeners = Listeners::bind(&config.container_runtime_endpoint).await?;
     let names: Vec<_> = listeners.names().map(str::to_owned).collect();
     info!(
-        version = crate::config::VERSION,
+        version = crate::cli::VERSION,
         endpoints = names.join(","),
         streams = %streams.address().context("the address of streams")?,
         "serving CRI"
     );
-    let greeting = tokio::spawn(greet(engine, sandboxes, keeper));
+    let watchdog = Arc::clone(&notifier);
+    let watchdog = tokio::spawn(async move { watchdog.keep_alive().await });
+    let terminated = terminated(Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN)?;
+    let reload = Reload {
+        current: live,
+        configuration,
+        logging,
+        store: Arc::clone(&keeper),
+        notifier: Arc::clone(&notifier),
+    };
+    let reload = tokio::spawn(reload.watch()?);
+    notifier.ready();
+    let greeting = tokio::spawn(greet(engine, sandboxes, looked, keeper, notifier));
     let stop = CancellationToken::new();
     let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
-    let ending = listen::serve(listeners, routes, terminated()?, config.shutdown_timeout).await;
+    if let Some(server) = metrics {
+        serve_metrics(server, stats, stop.clone())?;
+    }
+    let ending = listen::serve(listeners, routes, terminated, config.shutdown_timeout).await;
     greeting.abort();
+    keeping.abort();
+    reload.abort();
     // Streams last for hours; nobody waits for them.
     stop.cancel();
     if let Err(error) = streaming.await {
@@ -144,11 +197,56 @@ pub async fn run(config: Config) -> Result<()> {
         0 => info!("stopped"),
         left => warn!(left, "stopped while calls were still in flight"),
     }
+    watchdog.abort();
+    Ok(())
+}
+
+/// Has the metrics tell what the memory of the Engine's objects has cost.
+fn show_figures(store: &Arc<Store>) {
+    let figure = |name, help, read: fn(StoreFigures) -> u64| {
+        let store = Arc::clone(store);
+        metrics::counter(name, help, move || read(store.figures()));
+    };
+    figure(
+        "dockside_store_differences",
+        "Objects that were remembered otherwise than the Docker Engine had them; 0 unless dockside is at fault",
+        |figures| figures.differences,
+    );
+    figure(
+        "dockside_store_resyncs",
+        "How often everything was looked at anew",
+        |figures| figures.resyncs,
+    );
+    figure(
+        "dockside_store_inspections",
+        "Objects that were inspected because something happened to them",
+        |figures| figures.inspections,
+    );
+}
+
+/// Has metrics served until `stop`.
+fn serve_metrics(server: metrics::Server, stats: Arc<Stats>, stop: CancellationToken) -> Result<()> {
+    let address = server.address().context("the address of metrics")?;
+    if !address.ip().is_loopback() {
+        warn!(%address, "metrics can be read by everybody who reaches this address");
+    }
+    info!(%address, "serving metrics");
+    let pods = move || {
+        let stats = Arc::clone(&stats);
+        async move { stats.exposition().await.map_err(|error| error.to_string()) }
+    };
+    tokio::spawn(server.serve(pods, stop));
     Ok(())
 }
 
 /// Meets the Engine as soon as it is there, and tidies up what was lost while dockside was away.
-async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>) {
+async fn greet(
+    engine: Engine,
+    sandboxes: Arc<Sandboxes>,
+    images: Arc<Images>,
+    store: Arc<Store>,
+    notifier: Arc<Notifier>,
+) {
     let mut told = false;
     loop {
         match engine.facts().await {
@@ -160,23 +258,33 @@ async fn greet(engine: Engine, sandboxes: Arc<Sandboxes>, store: Arc<Store>) {
                     cgroup_version = facts.cgroup_version,
                     "docker engine found"
                 );
+                notifier.status(&format!("serving CRI on Docker Engine {}", facts.version));
                 break;
             }
             Err(error) if !told => {
                 warn!("waiting for the docker engine: {error}");
+                notifier.status(&format!("waiting for the Docker Engine: {error}"));
                 told = true;
             }
             Err(_) => {}
         }
         tokio::time::sleep(RETRY).await;
     }
-    // Logs are followed from the first list on, which must not depend on a kubelet that asks for one.
-    while let Err(error) = store.list_containers(&cri::ContainerFilter::default()).await {
+    // Logs are followed from the first look at all containers on, which without a memory would be a kubelet's.
+    while !store.remembers()
+        && let Err(error) = store.ask_containers(&cri::ContainerFilter::default()).await
+    {
         warn!("cannot go on with the containers' logs: {error}");
         tokio::time::sleep(RETRY).await;
     }
+    if let Err(error) = sandboxes.adopt().await {
+        warn!("cannot adopt sandboxes of another runtime: {error}");
+    }
     if let Err(error) = sandboxes.sweep().await {
         warn!("cannot tidy up the networks of sandboxes that are gone: {error}");
+    }
+    if let Err(error) = images.sweep().await {
+        warn!("cannot remove containers that were made to look into images: {error}");
     }
 }
 
@@ -185,18 +293,32 @@ fn lock_root(directory: &Path) -> Result<File> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("make the directory {} (--root-directory)", directory.display()))?;
     let path = directory.join("lock");
-    let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("open {}", path.display()))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _ = file.read_to_string(&mut pid);
         bail!(
-            "another dockside works with {}; stop it, or give this one another --root-directory",
+            "another dockside (pid {}) works with {}; stop it, by `systemctl stop dockside` if it is the service, \
+             or give this one another --root-directory and --container-runtime-endpoint",
+            pid.trim(),
             directory.display()
         );
     }
+    let own = format!("{}\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.write_all(own.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(file)
 }
 
-/// Completes at the first signal that asks the process to end.
-fn terminated() -> Result<impl Future<Output = ()> + Send + 'static> {
+/// Completes at the first signal that asks the process to end, which takes `limit` at most.
+fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     Ok(async move {
@@ -204,5 +326,6 @@ fn terminated() -> Result<impl Future<Output = ()> + Send + 'static> {
             _ = terminate.recv() => info!("SIGTERM: finishing calls in flight"),
             _ = interrupt.recv() => info!("SIGINT: finishing calls in flight"),
         }
+        notifier.stopping(limit);
     })
 }

@@ -1,33 +1,33 @@
-//! The command line.
+//! The options.
 //!
+//! [`Config`] is their one table: a field's name is its flag and its key in the configuration file, its comment is its help.
 //! cri-dockerd's flags keep their names and meanings, so that its unit file starts dockside; what is
 //! new here stands beside them. Booleans take `--flag` and `--flag=false`, lists take commas, durations
 //! are written as Go writes them.
 
 mod duration;
+pub mod effective;
+mod file;
+pub mod live;
+pub mod load;
+pub mod source;
+pub mod table;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    process::ExitCode,
     time::Duration,
 };
 
-use clap::{ArgAction, Parser, ValueEnum, builder::styling};
-use serde_json::json;
-use translate::facts::ApiVersion;
+use clap::{Args, ValueEnum};
 
-use crate::grpc::listen::Endpoint;
+use translate::image::ImageReference;
 
-/// A CRI v1 server in front of Docker Engine.
-///
-/// The kubelet, crictl and other CRI clients connect to its sockets; it runs their pods on the Docker
-/// Engine of this node.
-#[derive(Debug, Clone, Parser)]
-#[command(name = "dockside", version = VERSION, max_term_width = 100, styles = styling::Styles::plain())]
-#[command(disable_version_flag = true)]
-// As in cri-dockerd, the last one counts: a unit's drop-in appends its own to what is there.
-#[command(args_override_self = true)]
+use crate::{grpc::listen::Endpoint, store::StoreOptions, streaming::tls::Files};
+use effective::Effective;
+
+/// The options. Each is a field: its flag, its help and its default stand beside it.
+#[derive(Debug, Clone, Args)]
 pub struct Config {
     /// Where to serve CRI: unix:///path. May be repeated.
     #[arg(
@@ -47,6 +47,14 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse, help_heading = "Engine")]
     pub runtime_request_timeout: Duration,
 
+    /// Whether sandboxes, containers and images are remembered, which spares the Engine all reads: on or off.
+    #[arg(long, value_name = "STATE", default_value = "on", help_heading = "Engine")]
+    pub store: Switch,
+
+    /// How often what is remembered is compared with the Engine.
+    #[arg(long, value_name = "DURATION", default_value = "5m0s", value_parser = duration::parse, help_heading = "Engine")]
+    pub store_check_interval: Duration,
+
     /// Where dockside keeps its own files.
     #[arg(
         long,
@@ -65,6 +73,24 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = streaming_address, help_heading = "Streams")]
     pub streaming_bind_addr: SocketAddr,
 
+    /// Serve them by TLS with this certificate, in PEM, with those that vouch for it. Read again when it changes.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "stream_tls_key",
+        help_heading = "Streams"
+    )]
+    pub stream_tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "stream_tls_cert",
+        help_heading = "Streams"
+    )]
+    pub stream_tls_key: Option<PathBuf>,
+
     /// How long a client may take to open its streams.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse, help_heading = "Streams")]
     pub stream_creation_timeout: Duration,
@@ -73,26 +99,14 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = duration::parse, help_heading = "Streams")]
     pub stream_idle_timeout: Duration,
 
-    /// The image of the container that holds a pod's namespaces.
-    #[arg(
-        long,
-        value_name = "IMAGE",
-        default_value = "registry.k8s.io/pause:3.10",
-        help_heading = "Pods"
-    )]
-    pub pod_infra_container_image: String,
+    /// Where metrics are served over HTTP, at /metrics and /metrics/pods: ADDRESS:PORT, or a port of this node's
+    /// own address. Not served unless given. Whoever can connect can read them.
+    #[arg(long, value_name = "ADDRESS", value_parser = metrics_address, help_heading = "Serving")]
+    pub metrics_bind_addr: Option<SocketAddr>,
 
-    /// A pull that makes no progress for this long is given up; 0 waits for ever.
-    #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = duration::parse, help_heading = "Pods")]
-    pub image_pull_progress_deadline: Duration,
-
-    /// How large each of the Engine's two files of a container's log may become: they hold what was not copied to the pod's log yet.
-    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = size, help_heading = "Pods")]
-    pub container_log_size: String,
-
-    /// Whether a negative oom_score_adj is raised to what the Engine may set: auto, true or false.
-    #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pods")]
-    pub restrict_oom_score_adj: Restrict,
+    /// What a running dockside takes new values of.
+    #[command(flatten)]
+    pub live: Live,
 
     /// Who connects pods: cni, or docker for a bridge of the Engine's.
     #[arg(long, value_name = "PLUGIN", default_value = "cni", help_heading = "Network")]
@@ -112,7 +126,7 @@ pub struct Config {
         long,
         value_name = "DIRS",
         value_delimiter = ',',
-        default_value = "/opt/cni/bin",
+        default_value = "/opt/cni/bin,/usr/lib/cni",
         help_heading = "Network"
     )]
     pub cni_bin_dir: Vec<PathBuf>,
@@ -134,26 +148,9 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Network")]
     pub network_plugin_mtu: u16,
 
-    /// The least urgent messages that are logged.
-    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
-    pub log_level: LogLevel,
-
-    /// How messages are written to stderr.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "logfmt",
-        help_heading = "Logging"
-    )]
+    /// How messages are written: to stderr, or by auto to the journal where stderr is that.
+    #[arg(long, value_name = "FORMAT", default_value = "auto", help_heading = "Logging")]
     pub log_format: LogFormat,
-
-    /// Print the version.
-    #[arg(long, short = 'V', action = ArgAction::Version)]
-    version: Option<bool>,
-
-    /// Print the version and what it was built for.
-    #[arg(long)]
-    pub buildinfo: bool,
 
     /// cri-dockerd's; both address families are always reported.
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -166,10 +163,41 @@ pub struct Config {
     /// cri-dockerd's; moves dockerd into a cgroup.
     #[arg(long, hide = true)]
     runtime_cgroups: Option<String>,
+
+    /// All of them as they were given, and by whom.
+    #[arg(skip)]
+    pub effective: Effective,
 }
 
-/// The program's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The options that SIGHUP reloads.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Live {
+    /// The image of the container that holds a pod's namespaces.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "registry.k8s.io/pause:3.10",
+        value_parser = image,
+        help_heading = "Pods"
+    )]
+    pub pod_infra_container_image: String,
+
+    /// A pull that makes no progress for this long is given up; 0 waits for ever.
+    #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = duration::parse, help_heading = "Pods")]
+    pub image_pull_progress_deadline: Duration,
+
+    /// How large each of the Engine's two files of a container's log may become: they hold what was not copied to the pod's log yet.
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = size, help_heading = "Pods")]
+    pub container_log_size: String,
+
+    /// Whether a negative oom_score_adj is raised to what the Engine may set: auto, true or false.
+    #[arg(long, value_name = "WHEN", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pods")]
+    pub restrict_oom_score_adj: Restrict,
+
+    /// The least urgent messages that are logged.
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
+    pub log_level: LogLevel,
+}
 
 /// The time a call to the Engine may take unless an option says otherwise: a second less than the
 /// kubelet waits, so that the reason arrives.
@@ -183,6 +211,15 @@ pub enum NetworkPlugin {
     /// A bridge network of the Engine's.
     #[value(alias = "no-op", alias = "")]
     Docker,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// When a negative `oom_score_adj` is raised.
@@ -216,6 +253,8 @@ pub enum LogLevel {
 /// How messages are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
+    /// To the journal with their fields where stderr leads there, else `logfmt`.
+    Auto,
     /// `key=value`.
     Logfmt,
     /// One JSON object a line.
@@ -232,6 +271,14 @@ impl Config {
         }
     }
 
+    /// How the memory of the node is kept.
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            remember: self.store == Switch::On,
+            check_interval: self.store_check_interval.max(Duration::from_secs(1)),
+        }
+    }
+
     /// The pods' address ranges.
     pub fn pod_cidrs(&self) -> Vec<String> {
         self.pod_cidr
@@ -241,48 +288,12 @@ impl Config {
             .collect()
     }
 
-    /// The options in effect, by their names.
-    pub fn to_json(&self) -> String {
-        let endpoints: Vec<_> = self
-            .container_runtime_endpoint
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        json!({
-            "container-runtime-endpoint": endpoints,
-            "docker-endpoint": format!("unix://{}", self.docker_endpoint.display()),
-            "runtime-request-timeout": format!("{:?}", self.request_timeout()),
-            "root-directory": self.root_directory,
-            "shutdown-timeout": format!("{:?}", self.shutdown_timeout),
-            "streaming-bind-addr": self.streaming_bind_addr,
-            "stream-creation-timeout": format!("{:?}", self.stream_creation_timeout),
-            "stream-idle-timeout": format!("{:?}", self.stream_idle_timeout),
-            "pod-infra-container-image": self.pod_infra_container_image,
-            "image-pull-progress-deadline": format!("{:?}", self.image_pull_progress_deadline),
-            "container-log-size": self.container_log_size,
-            "restrict-oom-score-adj": format!("{:?}", self.restrict_oom_score_adj).to_lowercase(),
-            "network-plugin": format!("{:?}", self.network_plugin).to_lowercase(),
-            "cni-conf-dir": self.cni_conf_dir,
-            "cni-bin-dir": self.cni_bin_dir,
-            "cni-cache-dir": self.cni_cache_dir,
-            "pod-cidr": self.pod_cidrs(),
-            "network-plugin-mtu": self.network_plugin_mtu,
-            "log-level": format!("{:?}", self.log_level).to_lowercase(),
-            "log-format": format!("{:?}", self.log_format).to_lowercase(),
+    /// The certificate for streams, if they are served by TLS.
+    pub fn stream_certificate(&self) -> Option<Files> {
+        Some(Files {
+            certificate: self.stream_tls_cert.clone()?,
+            key: self.stream_tls_key.clone()?,
         })
-        .to_string()
-    }
-
-    /// Prints what `--buildinfo` asks for.
-    #[expect(clippy::print_stdout, reason = "the answer to a command line option")]
-    pub fn print_buildinfo(&self) -> ExitCode {
-        println!(
-            "dockside {VERSION}\nCRI v1, Engine API {} to {}",
-            ApiVersion::FLOOR,
-            ApiVersion::CEILING
-        );
-        println!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-        ExitCode::SUCCESS
     }
 
     /// Options that were given and have no effect, each with the reason.
@@ -321,6 +332,13 @@ fn engine_socket(text: &str) -> Result<PathBuf, String> {
             "expected unix:///path: pods need an Engine on this node, whose files and processes can be seen"
                 .into(),
         )
+    }
+}
+
+fn image(text: &str) -> Result<String, String> {
+    match ImageReference::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.why),
     }
 }
 
@@ -365,6 +383,17 @@ fn streaming_address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "expected an address and a port such as 127.0.0.1:10010, or one of them".into())
 }
 
+/// An address and a port, or a port alone, which is this node's own address then.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let text = text.replace("localhost", "127.0.0.1");
+    text.parse()
+        .ok()
+        .or_else(|| Some(SocketAddr::new(local, port.parse().ok()?)))
+        .ok_or_else(|| "expected an address and a port such as 127.0.0.1:9410, or a port".into())
+}
+
 /// An address range such as `10.85.0.0/16`.
 fn cidr(text: &str) -> Result<String, String> {
     // cri-dockerd's default, which a unit file may spell out.
@@ -388,10 +417,13 @@ fn cidr(text: &str) -> Result<String, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn parse(flags: &[&str]) -> Result<Config, clap::Error> {
-        Config::try_parse_from([&["dockside"], flags].concat())
+        Cli::try_parse_from([&["dockside"], flags].concat()).map(|cli| cli.options)
     }
 
     #[test]
@@ -416,7 +448,7 @@ mod tests {
         assert_eq!(config.container_runtime_endpoint.len(), 2);
         assert_eq!(config.cni_bin_dir.len(), 2);
         assert_eq!(config.pod_cidrs(), [""; 0]);
-        assert_eq!(config.image_pull_progress_deadline, Duration::from_secs(150));
+        assert_eq!(config.live.image_pull_progress_deadline, Duration::from_secs(150));
         assert_eq!(config.request_timeout(), REQUEST_TIMEOUT);
         assert!(config.without_effect().is_empty());
     }
@@ -441,6 +473,8 @@ mod tests {
                 ["--streaming-bind-addr=127.0.0.1:70000"],
                 "expected an address and a port",
             ),
+            (["--stream-tls-cert=/cert.pem"], "--stream-tls-key"),
+            (["--stream-tls-key=/key.pem"], "--stream-tls-cert"),
             (["--no-such-flag"], "--no-such-flag"),
         ] {
             let error = parse(&flags).unwrap_err().to_string();

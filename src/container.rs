@@ -15,7 +15,8 @@ mod update;
 use std::sync::Arc;
 
 use crate::{
-    engine::Engine, image::Images, locks::Locks, logs::Logs, node::Node, store::Store, streaming::Streaming,
+    config::live::Current, engine::Engine, image::Images, locks::Locks, logs::Logs, node::Node, store::Store,
+    streaming::Streaming,
 };
 
 /// What the calls about containers share.
@@ -32,8 +33,8 @@ pub struct Containers {
     pub logs: Arc<Logs>,
     /// What this host allows.
     pub node: Arc<Node>,
-    /// How large each of the two files of a log at the Engine may become, as the Engine writes it.
-    pub log_size: String,
+    /// How large each of the two files of a log at the Engine may become.
+    pub live: Current,
     /// Gives out URLs for streams.
     pub streaming: Arc<Streaming>,
 }

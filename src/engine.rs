@@ -6,10 +6,13 @@
 //! Lists, inspections and pulls are read by tolerant types of our own, and exec streams are hijacked
 //! connections of our own, because bollard's are closed enumerations and cannot half-close.
 
+mod archive;
 mod attach;
+mod calls;
 mod connection;
 mod containers;
 mod error;
+mod events;
 mod exec;
 mod hijack;
 mod images;
@@ -26,6 +29,7 @@ use translate::facts::EngineFacts;
 
 pub use attach::AttachSpec;
 pub use error::EngineError;
+pub use events::EventStream;
 pub use exec::{ExecSpec, Terminal};
 pub use hijack::Hijacked;
 pub use images::PullStream;

@@ -26,6 +26,9 @@ pub enum Error {
     /// An object of that name exists and is in use.
     #[error("{0}")]
     AlreadyExists(String),
+    /// This Engine cannot do it at all.
+    #[error("{0}")]
+    Unsupported(String),
     /// There is no room for more of this now.
     #[error("{0}")]
     Exhausted(String),

@@ -4,4 +4,7 @@ pub mod cgroup;
 pub mod dial;
 pub mod files;
 pub mod oom;
+pub mod open_files;
 pub mod process;
+pub mod systemd;
+pub mod usage;

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod fs;
+mod inside;
 mod list;
 mod pause;
 mod pull;
@@ -10,34 +11,32 @@ mod status;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use translate::{
-    Invalid,
+    accounts::Accounts,
     answer::ImageInspect,
     image::{self, ImageQuery},
 };
 
-use crate::{engine::Engine, locks::Locks};
+use crate::{config::live::Current, engine::Engine, locks::Locks, store::Store};
 
 pub use fs::FsUsage;
 
 /// What the calls about images share.
 pub struct Images {
     engine: Engine,
-    /// The pause image's name.
-    pause: String,
-    /// The images that the kubelet must not remove.
-    pinned: Vec<ImageQuery>,
-    /// A pull without progress for this long is given up; zero waits for ever.
-    stall: Duration,
+    store: Arc<Store>,
+    /// The pause image's name, and how long a pull may be without progress.
+    live: Current,
     /// What was learnt of images by their id: an inspection tells it, a list or a container does not.
     learnt: Mutex<HashMap<String, Learnt>>,
     /// Removals of one image wait for each other, and so do pulls of the pause image.
     locks: Locks,
     usage: fs::Usage,
+    looker: inside::Looker,
 }
 
 #[derive(Clone, Default)]
@@ -46,47 +45,85 @@ struct Learnt {
     user: String,
     /// A digest reference the image was known by.
     digest_reference: String,
+    /// Its users and groups, once somebody has looked.
+    accounts: Option<Accounts>,
+}
+
+/// What a container needs to know of the image it is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Basis {
+    /// A digest reference, or the image's id.
+    pub reference: String,
+    /// `USER`.
+    pub user: String,
+    /// Its users and groups.
+    pub accounts: Accounts,
 }
 
 impl Images {
-    /// Images of `engine`; `pause` is the one for sandboxes.
-    pub fn new(engine: Engine, pause: String, stall: Duration) -> Result<Self, Invalid> {
-        Ok(Self {
-            pinned: image::pinned_images([pause.as_str()])?,
+    /// Images of `engine`, as `store` knows them; `root` is dockside's own directory.
+    pub fn new(engine: Engine, store: Arc<Store>, live: Current, root: &Path) -> Self {
+        Self {
             engine,
-            pause,
-            stall,
+            store,
+            live,
             learnt: Mutex::default(),
             locks: Locks::default(),
             usage: fs::Usage::default(),
-        })
+            looker: inside::Looker::new(root),
+        }
     }
 
-    /// The digest reference of the image that `name` means, its id if it has none, and nothing if there
-    /// is no such image.
+    /// What a container made from the image that `name` means depends on; `None` if there is no such
+    /// image.
     ///
-    /// Asks the Engine only for an image that it was not asked about before: the kubelet names images
+    /// Asks the Engine only about an image that it was not asked about before: the kubelet names images
     /// by id, and asks for each one's status before it creates a container of it.
-    pub async fn digest_reference(&self, name: &str) -> Result<String, crate::error::Error> {
+    pub async fn basis(&self, name: &str) -> Result<Option<Basis>, crate::error::Error> {
+        let Some((id, learnt)) = self.known(name).await? else {
+            return Ok(None);
+        };
+        let accounts = match learnt.accounts {
+            Some(accounts) => accounts,
+            None => self.look_for_accounts(&id).await?,
+        };
+        Ok(Some(Basis {
+            reference: learnt.digest_reference,
+            user: learnt.user,
+            accounts,
+        }))
+    }
+
+    /// The id of the image that `name` means.
+    pub async fn id_of(&self, name: &str) -> Result<Option<String>, crate::error::Error> {
+        Ok(self.known(name).await?.map(|(id, _)| id))
+    }
+
+    async fn known(&self, name: &str) -> Result<Option<(String, Learnt)>, crate::error::Error> {
         if let Some(learnt) = self.learnt().get(name) {
-            return Ok(learnt.digest_reference.clone());
+            return Ok(Some((name.to_owned(), learnt.clone())));
         }
         let Ok(query) = ImageQuery::parse(name) else {
-            return Ok(String::new());
+            return Ok(None);
         };
+        if let Some((_, images)) = self.store.images().await
+            && let Some(found) = image::find(images.iter(), &query)
+            && let Some(learnt) = self.learnt().get(&found.id)
+        {
+            return Ok(Some((found.id.clone(), learnt.clone())));
+        }
         let found = self.engine.inspect_image(&query.engine_name()).await?;
-        Ok(found
-            .map(|image| self.learn(&image).digest_reference)
-            .unwrap_or_default())
+        Ok(found.map(|image| (image.id.clone(), self.learn(&image))))
     }
 
     fn learn(&self, image: &ImageInspect) -> Learnt {
-        let learnt = Learnt {
-            user: image.config.user.clone(),
-            digest_reference: image.repo_digests.first().unwrap_or(&image.id).clone(),
-        };
-        self.learnt().insert(image.id.clone(), learnt.clone());
+        let mut all = self.learnt();
+        let learnt = all.entry(image.id.clone()).or_default();
+        learnt.user.clone_from(&image.config.user);
         learnt
+            .digest_reference
+            .clone_from(image.repo_digests.iter().min().unwrap_or(&image.id));
+        learnt.clone()
     }
 
     fn learnt(&self) -> MutexGuard<'_, HashMap<String, Learnt>> {

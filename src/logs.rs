@@ -1,10 +1,13 @@
 //! Container logs: follows the Engine's json-file logs and writes CRI's beside them.
 //!
 //! The Engine's files are the durable buffer: containers never wait for dockside, and a dockside that starts
-//! goes on exactly where a CRI file ends. One thread with one inotify instance serves all containers.
+//! goes on exactly where a CRI file ends. One thread with one inotify instance knows all containers' logs, and
+//! one more copies them.
 
+mod claim;
 mod command;
 mod follow;
+mod hands;
 mod render;
 mod resume;
 mod sink;
@@ -25,10 +28,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use sink::Sink;
 use tracing::warn;
 
-/// How long an exit waits for the rest of a log: longer only where a file system hangs.
+/// How long a caller waits for a log: longer only where a file system hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same once the thread has not answered in time: one file system that hangs must not hold up all lists.
+/// The same for the next log while one does not answer: many of them must not hold up a list.
+const LESS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same for the one that does not.
 const NO_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A container's two logs.
@@ -44,7 +50,7 @@ pub struct LogSpec {
 
 /// The logs of all containers.
 pub struct Logs {
-    mailbox: Mailbox,
+    mailbox: Arc<Mailbox>,
     known: Mutex<Known>,
 }
 
@@ -54,12 +60,12 @@ struct Known {
     followed: HashMap<String, Instant>,
     /// Containers that have exited and whose logs are complete.
     complete: HashSet<String>,
-    /// Whether the thread has not answered in time.
-    stalled: bool,
+    /// Containers whose logs were not copied in time.
+    stalled: HashSet<String>,
 }
 
 impl Logs {
-    /// Starts the thread.
+    /// Starts the threads.
     pub fn start() -> io::Result<Arc<Self>> {
         // A log that is followed has two files open.
         let mut limit = getrlimit(Resource::Nofile);
@@ -73,10 +79,16 @@ impl Logs {
         }))
     }
 
-    /// Makes an empty CRI log, and its directory, unless they are there.
-    pub async fn prepare(&self, spec: LogSpec) -> io::Result<()> {
-        let prepare = move || Sink::new(spec.directory, spec.path).prepare();
-        tokio::task::spawn_blocking(prepare).await?
+    /// Makes an empty CRI log, and its directory, unless they are there, and follows the container's.
+    ///
+    /// To be called before a container is started: others on the same Engine look at those only that run, so
+    /// whoever starts a container writes its log.
+    pub async fn prepare(&self, id: &str, spec: LogSpec) -> io::Result<()> {
+        let mut sink = Sink::new(spec.directory.clone(), spec.path.clone());
+        in_time(async { tokio::task::spawn_blocking(move || sink.prepare()).await? }).await?;
+        self.follow(id, || Some(spec));
+        self.copy(id, Then::Stay).await;
+        Ok(())
     }
 
     /// Follows a container's log from where its CRI log ends. A container that is followed already stays so,
@@ -123,6 +135,7 @@ impl Logs {
         let followed = {
             let mut known = self.known();
             known.complete.remove(id);
+            known.stalled.remove(id);
             known.followed.remove(id)
         };
         if followed.is_some() {
@@ -132,10 +145,13 @@ impl Logs {
 
     /// Has all copied that the Engine has written by now; returns whether that was done, and in time.
     async fn copy(&self, id: &str, then: Then) -> bool {
-        let patience = if self.known().stalled {
-            NO_PATIENCE
-        } else {
-            PATIENCE
+        let patience = {
+            let stalled = &self.known().stalled;
+            match (stalled.contains(id), stalled.is_empty()) {
+                (true, _) => NO_PATIENCE,
+                (false, false) => LESS_PATIENCE,
+                (false, true) => PATIENCE,
+            }
         };
         let asked = self.mailbox.ask(|reply| Command::Copy {
             id: id.to_owned(),
@@ -143,11 +159,11 @@ impl Logs {
             reply: Some(reply),
         });
         let answer = tokio::time::timeout(patience, asked).await;
-        let stalled = answer.is_err();
-        if stalled && !std::mem::replace(&mut self.known().stalled, stalled) {
-            warn!(id, "container logs are not copied: a file system does not answer");
+        if answer.is_ok() {
+            self.known().stalled.remove(id);
+        } else if self.known().stalled.insert(id.to_owned()) {
+            warn!(id, "a log is not copied in time: does its file system answer?");
         }
-        self.known().stalled = stalled;
         matches!(answer, Ok(Ok(())))
     }
 
@@ -165,6 +181,7 @@ impl Logs {
     pub fn retain(&self, asked: Instant, alive: impl Fn(&str) -> bool) {
         let mut known = self.known();
         known.complete.retain(|id| alive(id));
+        known.stalled.retain(|id| alive(id));
         let gone = |id: &String, since: &mut Instant| *since < asked && !alive(id);
         for (id, _) in known.followed.extract_if(gone) {
             self.mailbox.send(Command::Copy {
@@ -177,15 +194,22 @@ impl Logs {
 
     /// Goes on in a new file at the CRI log's path. The old one, which was renamed, gets no more lines.
     pub async fn reopen(&self, id: &str) -> io::Result<()> {
-        self.mailbox
-            .ask(|reply| Command::Reopen {
-                id: id.to_owned(),
-                reply,
-            })
-            .await
+        // Done later after all, it only makes a file that the kubelet asks for again.
+        in_time(self.mailbox.ask(|reply| Command::Reopen {
+            id: id.to_owned(),
+            reply,
+        }))
+        .await
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn in_time(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+        let why = format!("its file system does not answer within {} s", PATIENCE.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    })
 }

@@ -69,6 +69,15 @@ impl Network {
         }
     }
 
+    /// Takes over a network that another runtime has set up for a sandbox whose pause process is `pid`, if it has. Returns
+    /// whether it was not taken over before.
+    pub async fn adopt(&self, id: &str, pid: i32) -> Result<bool> {
+        match self {
+            Self::Cni(network) => network.adopt(id, pid).await,
+            Self::Docker(_) => Ok(false),
+        }
+    }
+
     /// Takes a sandbox's network down. One that has none, or no more, is fine; `record` may be lost.
     pub async fn disconnect(
         &self,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use translate::facts::HostView;
 
 use crate::{
-    config::Restrict,
+    config::live::Current,
     host::{files, oom},
 };
 
@@ -20,16 +20,16 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Reads the host for requests.
 pub struct Node {
     socket: PathBuf,
-    restrict: Restrict,
+    live: Current,
     floor: Mutex<Option<(Instant, Option<i32>)>>,
 }
 
 impl Node {
     /// The host of the Engine at `socket`.
-    pub fn new(socket: PathBuf, restrict: Restrict) -> Self {
+    pub fn new(socket: PathBuf, live: Current) -> Self {
         Self {
             socket,
-            restrict,
+            live,
             floor: Mutex::default(),
         }
     }
@@ -50,7 +50,7 @@ impl Node {
         {
             return floor;
         }
-        let floor = oom::floor(self.restrict, &self.socket).await;
+        let floor = oom::floor(self.live.get().restrict_oom_score_adj, &self.socket).await;
         *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), floor));
         floor
     }

@@ -1,11 +1,14 @@
 //! Pod sandboxes: a pause container that holds the namespaces, and the pod's network.
 
+mod adopt;
+mod events;
 mod port_forward;
 mod remove;
 mod run;
 mod status;
 mod stop;
 mod sweep;
+mod update_resources;
 
 use std::sync::Arc;
 

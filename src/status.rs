@@ -1,15 +1,21 @@
 //! The node's version, readiness and configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 use translate::node;
 
-use crate::{engine::Engine, error::Result, network::Network};
+use crate::{config::effective::Effective, engine::Engine, error::Result, network::Network};
 
 /// How long the Engine has to show a sign of life. The kubelet asks every five seconds, and a node is to
 /// be known as down within one.
 const PATIENCE: Duration = Duration::from_millis(800);
+
+/// The options in effect, which a reload changes.
+pub type Configuration = Arc<Mutex<Effective>>;
 
 /// Answers for the node.
 pub struct NodeStatus {
@@ -17,8 +23,8 @@ pub struct NodeStatus {
     pub engine: Engine,
     /// Connects pods.
     pub network: Arc<Network>,
-    /// The options in effect, as JSON, for `crictl info`.
-    pub configuration: String,
+    /// The options in effect, for `crictl info`.
+    pub configuration: Configuration,
 }
 
 impl NodeStatus {
@@ -48,7 +54,9 @@ impl NodeStatus {
         let mut status = node::status(alive, network, facts.as_deref());
         if verbose {
             status.info = facts.as_deref().map(node::info).unwrap_or_default();
-            status.info.insert("config".into(), self.configuration.clone());
+            let configuration = self.configuration.lock().unwrap_or_else(PoisonError::into_inner);
+            status.info.insert("config".into(), configuration.to_json());
+            drop(configuration);
             status.info.insert("network".into(), self.network.describe());
         }
         status

@@ -3,12 +3,16 @@
 //! A CRI call answers with a URL; whoever connects there gets the streams. Protocols (SPDY/3.1, WebSocket)
 //! end in [`session`]'s types; what feeds these knows no protocol, and nothing here knows what feeds them.
 
+mod held;
 pub mod protocol;
 pub(crate) mod queues;
 pub(crate) mod resize;
 pub mod server;
 pub mod session;
 pub mod spdy;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 mod token;
 mod upgrade;
 pub mod websocket;
@@ -102,10 +106,10 @@ impl fmt::Debug for Streaming {
 }
 
 impl Streaming {
-    /// URLs lead to `address`.
-    fn new(address: SocketAddr) -> Self {
+    /// URLs lead to `address` by `scheme`.
+    fn new(scheme: &str, address: SocketAddr) -> Self {
         Self {
-            base: format!("http://{address}"),
+            base: format!("{scheme}://{address}"),
             sessions: Mutex::default(),
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "engine_restart/logs.rs"]
+mod logs;
 #[path = "faults/ready.rs"]
 mod ready;
 
@@ -13,13 +15,20 @@ use tonic::Code;
 
 use ready::{ready, recovers};
 
-fn engine(command: &str) {
-    let status = Command::new(Env::get().dir.join(command)).status().unwrap();
+/// One test at a time has the Engine.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn engine(command: &str, options: &[&str]) {
+    let status = Command::new(Env::get().dir.join(command))
+        .args(options)
+        .status()
+        .unwrap();
     assert!(status.success(), "{command}: {status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_ends_and_comes_back_is_followed() {
+    let _alone = ALONE.lock().await;
     let mut daemon = support::daemon!().start().await;
     let image = daemon.pull("busybox:1").await;
     let mut pod = daemon.pod("survivor");
@@ -29,7 +38,7 @@ async fn an_engine_that_ends_and_comes_back_is_followed() {
     let id = daemon.run_container(&sandbox, &pod, &config).await;
     let before = daemon.container_status(&id).await;
     for stop in ["engine-stop", "engine-kill"] {
-        engine(stop);
+        engine(stop, &[]);
         let (up, message) = ready(&daemon).await;
         assert!(
             !up && message.contains(Env::get().engine.to_str().unwrap()),
@@ -73,7 +82,7 @@ async fn an_engine_that_ends_and_comes_back_is_followed() {
         // One that is started meanwhile waits for it.
         daemon.restart().await;
         assert!(!ready(&daemon).await.0);
-        engine("engine-start");
+        engine("engine-start", &[]);
         recovers(&daemon).await;
     }
     let after = daemon.container_status(&id).await;

@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "logs/disk.rs"]
+mod disk;
+#[path = "logs/others.rs"]
+mod others;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,12 +17,19 @@ use cri::{
     ContainerConfig, ContainerState, ListContainersRequest, PodSandboxConfig, ReopenContainerLogRequest,
 };
 use support::{Daemon, Engine, Options, container_of, eventually};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Every daemon follows all logs of its Engine, so two of them would write each line twice.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A daemon writes the logs of the containers that it starts. When it ends, another one on the same Engine goes
+/// on with them, so a test that ends one has the Engine for itself.
+static ENGINE: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
+enum Guard {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
 
 struct Node {
     daemon: Daemon,
@@ -25,7 +37,7 @@ struct Node {
     pod: PodSandboxConfig,
     sandbox: String,
     // Dropped last, when the daemon has ended.
-    _alone: tokio::sync::MutexGuard<'static, ()>,
+    _guard: Guard,
 }
 
 impl Node {
@@ -33,8 +45,18 @@ impl Node {
         Self::with(support::daemon!()).await
     }
 
+    /// With a daemon that may be ended.
+    async fn alone() -> Self {
+        let _guard = ENGINE.write().await;
+        Self::on(support::daemon!(), Guard::Alone { _guard }).await
+    }
+
     async fn with(options: Options) -> Self {
-        let alone = ALONE.lock().await;
+        let _guard = ENGINE.read().await;
+        Self::on(options, Guard::Shared { _guard }).await
+    }
+
+    async fn on(options: Options, guard: Guard) -> Self {
         let daemon = options.start().await;
         let image = daemon.pull("busybox:1").await;
         let pod = daemon.pod("logs");
@@ -44,7 +66,7 @@ impl Node {
             image,
             pod,
             sandbox,
-            _alone: alone,
+            _guard: guard,
         }
     }
 
@@ -257,17 +279,40 @@ async fn rotation_under_load_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_daemon_under_load_loses_and_doubles_nothing() {
     const LINES: usize = 300_000;
-    let mut node = Node::new().await;
+    const KILLS: u64 = 20;
+    let mut node = Node::alone().await;
     let id = node.run(&node.config("busy", &numbers(LINES))).await;
     let log = node.log("busy");
-    for round in 0..6 {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        if round % 2 == 1 {
-            fs::rename(&log, log.with_file_name(format!("0.log.20261121-{round:06}"))).unwrap();
-            let _ = node.reopen(&id).await;
+    for round in 0..KILLS {
+        // At moments that differ: before it goes on, in the middle, while a rotation is under way.
+        tokio::time::sleep(Duration::from_millis(round * 7 % 100)).await;
+        // No container that has ended is rotated; its log is put back then.
+        let rotated = log.with_file_name(format!("0.log.20261121-{round:06}"));
+        fs::rename(&log, &rotated).unwrap();
+        if round % 2 == 0 {
+            if node.reopen(&id).await.is_err() {
+                fs::rename(&rotated, &log).unwrap();
+            }
+            node.daemon.kill();
+        } else {
+            let reopened = tokio::spawn({
+                let mut runtime = node.daemon.runtime();
+                let container_id = id.clone();
+                async move {
+                    runtime
+                        .reopen_container_log(ReopenContainerLogRequest { container_id })
+                        .await
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(round % 4)).await;
+            node.daemon.kill();
+            let _ = reopened.await;
         }
-        node.daemon.kill();
         node.daemon.start_again().await;
+        // The kubelet does so at its next round.
+        if !log.exists() && node.reopen(&id).await.is_err() && !log.exists() {
+            fs::rename(&rotated, &log).unwrap();
+        }
     }
     node.daemon.ended(&id).await;
     check_numbers(&whole(&log), LINES);
@@ -311,7 +356,7 @@ async fn a_log_that_is_removed_by_hand_begins_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_go_on_without_a_kubelet_that_asks() {
-    let mut node = Node::new().await;
+    let mut node = Node::alone().await;
     node.run(&node.config("ticks", "while :; do echo tick; sleep 0.05; done"))
         .await;
     let log = node.log("ticks");

@@ -1,4 +1,4 @@
-//! exec, attach and port-forward on a real Engine, by clients that speak WebSocket and plain HTTP.
+//! exec, attach and port-forward on a real Engine, by clients that speak SPDY, WebSocket and plain HTTP.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,10 +10,18 @@ mod client;
 mod exec;
 #[path = "streaming/http.rs"]
 mod http;
+#[path = "streaming/limits.rs"]
+mod limits;
+#[path = "streaming/over_spdy.rs"]
+mod over_spdy;
 #[path = "streaming/port_forward.rs"]
 mod port_forward;
+#[path = "streaming/spdy.rs"]
+mod spdy;
+#[path = "streaming/tls.rs"]
+mod tls;
 
-use cri::{ContainerConfig, ExecRequest, PodSandboxConfig};
+use cri::{ContainerConfig, ExecRequest, PodSandboxConfig, PortForwardRequest};
 use support::{Daemon, container_of};
 use tonic::Status;
 
@@ -30,7 +38,23 @@ struct Node {
 
 impl Node {
     async fn new() -> Self {
-        let daemon = support::daemon!().start().await;
+        Self::of(support::daemon!().start().await).await
+    }
+
+    /// With these flags.
+    async fn with(flags: &[&str]) -> Self {
+        let options = support::daemon!();
+        Self::of(
+            flags
+                .iter()
+                .fold(options, |options, flag| options.flag(*flag))
+                .start()
+                .await,
+        )
+        .await
+    }
+
+    async fn of(daemon: Daemon) -> Self {
         let image = daemon.pull("busybox:1").await;
         let pod = daemon.pod("pod");
         let sandbox = daemon.run_pod(&pod).await;
@@ -66,6 +90,36 @@ impl Node {
 
     async fn try_exec(&self, request: ExecRequest) -> Result<String, Status> {
         Ok(self.daemon.runtime().exec(request).await?.into_inner().url)
+    }
+
+    /// The URL of forwarded ports.
+    async fn forward(&self, sandbox: &str, ports: &[i32]) -> Result<String, Status> {
+        let request = PortForwardRequest {
+            pod_sandbox_id: sandbox.into(),
+            port: ports.into(),
+        };
+        Ok(self
+            .daemon
+            .runtime()
+            .port_forward(request)
+            .await?
+            .into_inner()
+            .url)
+    }
+
+    /// Runs a shell script in a container, and waits until it listens on `port`.
+    async fn serve(&self, port: u16, script: &str) -> String {
+        let id = self.run(&["sh", "-c", script], |_| {}).await;
+        let listens = format!("until grep -q ':{port:04X} .* 0A ' /proc/net/tcp*; do sleep 0.1; done");
+        self.daemon.sh(&id, &listens).await;
+        id
+    }
+
+    /// The memory of the daemon, in kB.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// How many files the daemon has open.

@@ -11,6 +11,16 @@ mod generated {
 
 pub use generated::*;
 
+// `allow`, not `expect`: as above.
+#[allow(clippy::all, missing_docs, unused_qualifications, reason = "generated code")]
+mod server {
+    include!(concat!(env!("OUT_DIR"), "/server/runtime.v1.rs"));
+}
+
+pub mod encoded;
+
+pub use server::{image_service_server, runtime_service_server};
+
 /// The compiled descriptors of `runtime.proto` (a `google.protobuf.FileDescriptorSet`).
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

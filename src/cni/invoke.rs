@@ -26,6 +26,7 @@ use translate::cni::{
 };
 
 use super::blocking;
+use crate::metrics;
 
 /// No result is near this size, in bytes.
 const STDOUT_LIMIT: usize = 4 << 20;
@@ -168,6 +169,13 @@ impl Plugins {
         invocation: &Invocation,
         deadline: Instant,
     ) -> Result<String, InvokeError> {
+        let began = Instant::now();
+        let ran = self.run_once(invocation, deadline).await;
+        metrics::cni(&invocation.command.to_string(), ran.is_err(), began.elapsed());
+        ran
+    }
+
+    async fn run_once(&self, invocation: &Invocation, deadline: Instant) -> Result<String, InvokeError> {
         let mut running = self.spawn(invocation, deadline).await?;
         let ended = running.drive(invocation.stdin.clone(), deadline).await;
         let output = running.output(ended).await?;

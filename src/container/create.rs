@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
+
 use tracing::{info, warn};
 use translate::{
     Invalid,
     container::{self, ContainerRequest},
-    devices, mounts, required, security,
+    devices,
+    facts::{EngineFacts, HostView},
+    mounts, required, security,
 };
 
 use super::Containers;
@@ -29,21 +33,32 @@ impl Containers {
         if let Some(path) = security::localhost_seccomp(context) {
             host.seccomp_profile = files::seccomp_profile(path).await?;
         }
-        host.device_links = files::device_links(devices::sources(&config.devices)).await;
+        files::look_at_devices(devices::sources(&config.devices), &mut host).await;
+        let facts = self.engine.facts().await?;
         let image = config.image.as_ref().map_or("", |image| &image.image);
+        // Without an image the Engine has the last word.
+        let image = self.images.basis(image).await?.unwrap_or_default();
+        host.image_user = image.user;
+        host.accounts = image.accounts;
+        host.volume_images = self.volume_images(&config.mounts, &facts).await?;
+        if facts.selinux {
+            let (_, inspect) = self.store.inspect_sandbox(&sandbox.id).await?;
+            host.sandbox_label = inspect.process_label;
+        }
         let plan = container::plan(
             ContainerRequest {
                 config,
                 sandbox_config: request.sandbox_config.as_ref(),
                 sandbox_id: &sandbox.id,
                 sandbox: &sandbox.record,
-                image_ref: &self.images.digest_reference(image).await?,
+                image_ref: &image.reference,
                 created_at: clock::now(),
-                log_size: &self.log_size,
+                log_size: &self.live.get().container_log_size,
             },
-            &*self.engine.facts().await?,
+            &facts,
             &host,
         )?;
+        self.check_sub_paths(&config.mounts, &host).await?;
         self.check_target(context, &sandbox.id).await?;
         for caveat in &plan.caveats {
             warn!(container = plan.name, "{caveat}");
@@ -68,6 +83,42 @@ impl Containers {
         self.store.add_container(&created.id, &sandbox.id, plan.record);
         info!(id = created.id, name = plan.name, "container created");
         Ok(created.id)
+    }
+
+    /// The ids of the images that are to be mounted, as far as they are there.
+    async fn volume_images(
+        &self,
+        mounts: &[cri::Mount],
+        facts: &EngineFacts,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut ids = BTreeMap::new();
+        for volume in mounts::images(mounts) {
+            if !mounts::image_volumes(facts) {
+                let why = "image volumes need Engine 28.0 or newer";
+                return Err(Error::Unsupported(volume.refuse("image", why).why));
+            }
+            if let Some(id) = self.images.id_of(volume.image).await? {
+                ids.insert(volume.image.to_owned(), id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The Engine would notice a path that is not in the image only when it starts the container.
+    async fn check_sub_paths(&self, mounts: &[cri::Mount], host: &HostView) -> Result<()> {
+        for volume in mounts::images(mounts).filter(|volume| !volume.sub_path.is_empty()) {
+            let Some(id) = host.volume_images.get(volume.image) else {
+                continue;
+            };
+            if !self.images.has_path(id, volume.sub_path).await? {
+                let why = format!(
+                    "there is no {:?} in the image {:?}",
+                    volume.sub_path, volume.image
+                );
+                return Err(volume.refuse("image_sub_path", why).into());
+            }
+        }
+        Ok(())
     }
 
     /// A container may look at the processes of another one in its own pod only.
@@ -110,10 +161,7 @@ impl Containers {
             id = leftover.id,
             name, "removing a container of the same name that does not run"
         );
-        self.store.remove_container(&leftover.id);
-        match self.engine.remove_container(&leftover.id).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.store.remove(&leftover.id);
+        Ok(self.engine.remove_container(&leftover.id).await?)
     }
 }

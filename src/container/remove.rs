@@ -25,13 +25,16 @@ impl Containers {
                 Err(error) if error.is_conflict() && Instant::now() < give_up => {
                     sleep(Duration::from_millis(100)).await;
                 }
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => break,
+                Err(error) => {
+                    self.store.changed(id);
+                    return Err(error.into());
+                }
+                Ok(()) => break,
             }
         }
         // What a container that ran still had to say is read from the file that was kept open.
         self.logs.forget(id).await;
-        self.store.remove_container(id);
+        self.store.remove(id);
         info!(id, "container removed");
         Ok(())
     }

@@ -16,14 +16,14 @@ impl Containers {
         let host = self.node.view().await;
         let after = container::after_start(&container.record, &*self.engine.facts().await?, &host)?;
         // The log is there when the container is, even if it has nothing to say yet.
-        let logs = container.logs(&self.engine.root_dir().await?);
-        if let Some(spec) = &logs {
+        if let Some(spec) = container.logs(&self.engine.root_dir().await?) {
             let place = container.record.log_path.as_str();
             self.logs
-                .prepare(spec.clone())
+                .prepare(id, spec)
                 .await
                 .map_err(Error::host(format!("make the log {place}")))?;
         }
+        let _changing = self.store.changing(id);
         if let Err(error) = self.engine.start_container(id).await {
             if error.is_not_found() {
                 // Also said where a namespace that is to be joined is gone.
@@ -37,7 +37,6 @@ impl Containers {
             }
             return Err(error.into());
         }
-        self.logs.follow(id, || logs);
         self.apply(id, &after).await;
         info!(id, "container started");
         Ok(())

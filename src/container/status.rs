@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use translate::status;
+use translate::resources::live;
 
 use super::Containers;
-use crate::error::Result;
+use crate::{error::Result, host::cgroup};
 
 impl Containers {
     /// One container.
     pub async fn status(&self, id: &str, verbose: bool) -> Result<cri::ContainerStatusResponse> {
-        let (container, inspect) = self.store.inspect_container(id).await?;
+        let view = self.store.container_view(id).await?;
+        let (container, inspect) = (&view.container, &view.inspect);
         let mut info = BTreeMap::new();
         if verbose {
             let text = json!({
@@ -23,7 +24,12 @@ impl Containers {
             });
             info.insert("info".to_owned(), text.to_string());
         }
-        let status = status::container(&inspect, &container.record);
+        let mut status = view.status();
+        let reported = status.resources.as_mut().and_then(|all| all.linux.as_mut());
+        if let Some(reported) = reported.filter(|_| inspect.state.pid != 0) {
+            let file = live::limit_file(&*self.engine.facts().await?);
+            live::correct(reported, &cgroup::read(inspect.state.pid, file).await);
+        }
         Ok(cri::ContainerStatusResponse {
             status: Some(status),
             info,

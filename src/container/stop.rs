@@ -16,11 +16,12 @@ impl Containers {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
-        match self
+        let stopped = self
             .engine
             .stop_container(&container.id, Duration::from_secs(seconds))
-            .await
-        {
+            .await;
+        self.store.changed(&container.id);
+        match stopped {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         }

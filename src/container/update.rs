@@ -21,10 +21,17 @@ impl Containers {
         for caveat in &update.caveats {
             warn!(id, "{caveat}");
         }
+        let _changing = self.store.changing(id);
         if update.body != ContainerUpdateBody::default() {
             self.engine.update_container(id, update.body).await?;
         }
         self.apply(id, &update.after).await;
+        if let Some(asked) = &request.linux {
+            let mut record = container.record.clone();
+            let linux = record.config.linux.get_or_insert_default();
+            resources::note(linux.resources.get_or_insert_default(), asked);
+            self.store.add_container(id, &container.sandbox_id, record);
+        }
         info!(id, "container's limits changed");
         Ok(())
     }

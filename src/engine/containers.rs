@@ -73,6 +73,16 @@ impl Engine {
         })
     }
 
+    /// Creates a container that is only to be looked into; `body` says what it is made from.
+    pub async fn create_unnamed(&self, body: ContainerCreateBody) -> Result<String, EngineError> {
+        let created = self
+            .docker
+            .create_container(None, body)
+            .await
+            .map_err(|error| EngineError::from_bollard("create a container to look into", error))?;
+        Ok(created.id)
+    }
+
     /// Starts a container; one that runs already is fine.
     pub async fn start_container(&self, id: &str) -> Result<(), EngineError> {
         self.docker
@@ -94,13 +104,17 @@ impl Engine {
             .map_err(|error| EngineError::from_bollard(&format!("stop container {id}"), error))
     }
 
-    /// Removes a container, running or not, with the volumes that were made for it alone.
+    /// Removes a container, running or not, with the volumes that were made for it alone; one that does
+    /// not exist is fine.
     pub async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        self.docker
-            .remove_container(id, Some(options))
-            .await
-            .map_err(|error| EngineError::from_bollard(&format!("remove container {id}"), error))
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) => match EngineError::from_bollard(&format!("remove container {id}"), error) {
+                gone if gone.is_not_found() => Ok(()),
+                error => Err(error),
+            },
+        }
     }
 
     /// Changes a container's limits.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
+    Method,
     body::Incoming,
     header::{HeaderName, HeaderValue},
 };
@@ -76,7 +77,7 @@ impl Engine {
             value.set_sensitive(true);
             (HeaderName::from_static("x-registry-auth"), value)
         });
-        let response = self.post_stream(&path, header, &action).await?;
+        let response = self.stream(Method::POST, &path, header, &action).await?;
         Ok(PullStream {
             body: response.into_body(),
             action,

@@ -54,16 +54,17 @@ impl Engine {
         .await
     }
 
-    /// `POST path`; the answer's body is the caller's to read.
-    pub(super) async fn post_stream(
+    /// A call without a body; the answer's is the caller's to read.
+    pub(super) async fn stream(
         &self,
+        method: Method,
         path: &str,
         header: Option<(HeaderName, HeaderValue)>,
         action: &str,
     ) -> Result<Response<Incoming>, EngineError> {
         let response = self
             .transport
-            .call(request(Method::POST, path, Bytes::new(), header), action)
+            .call(request(method, path, Bytes::new(), header), action)
             .await?;
         if response.status().is_success() {
             Ok(response)

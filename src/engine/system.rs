@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use translate::{
     answer::{Info, Version},
-    facts::EngineFacts,
+    facts::{ApiVersion, EngineFacts},
 };
 
 use super::{Engine, EngineError};
@@ -34,6 +34,13 @@ impl Engine {
     /// Where the Engine keeps its data.
     pub async fn root_dir(&self) -> Result<String, EngineError> {
         Ok(self.facts().await?.root_dir.clone())
+    }
+
+    /// The API version spoken, and all that the Engine says of its configuration, as it says it.
+    pub async fn info(&self) -> Result<(ApiVersion, serde_json::Value), EngineError> {
+        let api = self.transport.version().await?;
+        let info = self.get("/info", "ask for the engine's configuration").await?;
+        Ok((api, info))
     }
 
     /// Forgets the facts, so that the next use asks again: the Engine may have been reconfigured.

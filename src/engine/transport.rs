@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bollard::BollardRequest;
@@ -21,9 +21,10 @@ use tracing::debug;
 use translate::facts::ApiVersion;
 
 use super::{
-    EngineError,
+    EngineError, calls,
     connection::{Connector, Epoch},
 };
+use crate::metrics;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -100,7 +101,9 @@ impl Transport {
     pub(super) async fn ping(&self) -> Result<HeaderMap, EngineError> {
         let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
         *request.uri_mut() = Uri::from_static("http://engine/_ping");
-        let response = self.send(request, "ping").await?;
+        let response = self
+            .send(request, calls::name(&Method::GET, "/_ping"), "ping")
+            .await?;
         let (head, body) = response.into_parts();
         // Read to its end, so that the connection can be used again.
         let _ = body.collect().await;
@@ -122,16 +125,18 @@ impl Transport {
         action: &str,
     ) -> Result<Response<Incoming>, EngineError> {
         let version = self.version().await?;
+        let name = calls::name(request.method(), request.uri().path());
         *request.uri_mut() = versioned(request.uri(), version).map_err(|why| EngineError::Malformed {
             action: action.into(),
             why,
         })?;
-        self.send(request, action).await
+        self.send(request, name, action).await
     }
 
     async fn send(
         &self,
         mut request: Request<Body>,
+        name: &'static str,
         action: &str,
     ) -> Result<Response<Incoming>, EngineError> {
         request
@@ -139,11 +144,11 @@ impl Transport {
             .insert(HOST, HeaderValue::from_static("docker"));
         *request.version_mut() = Version::HTTP_11;
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| self.unreachable(action, &error))?;
+        let began = Instant::now();
+        let answer = self.client.request(request).await;
+        let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+        metrics::engine(name, status, began.elapsed());
+        let response = answer.map_err(|error| self.unreachable(action, &error))?;
         debug!(%method, path, status = response.status().as_u16(), "engine call");
         Ok(response)
     }

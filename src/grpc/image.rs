@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cri::image_service_server::ImageService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use super::detach::Detached;
+use super::{chunks::chunks, detach::Detached};
 use crate::image::Images;
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -24,6 +24,19 @@ impl ImageService for Image {
     async fn list_images(&self, request: Request<cri::ListImagesRequest>) -> Reply<cri::ListImagesResponse> {
         let images = self.images.list(request.into_inner().filter.as_ref()).await?;
         Ok(Response::new(cri::ListImagesResponse { images }))
+    }
+
+    async fn stream_images(
+        &self,
+        request: Request<cri::StreamImagesRequest>,
+    ) -> Reply<BoxStream<cri::StreamImagesResponse>> {
+        let images = self.images.list(request.into_inner().filter.as_ref()).await?;
+        let message = |images| cri::StreamImagesResponse { images };
+        Ok(Response::new(Box::pin(chunks(
+            images,
+            cri::encoded::encoded_len,
+            message,
+        ))))
     }
 
     async fn image_status(

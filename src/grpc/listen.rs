@@ -23,7 +23,7 @@ use tokio::net::UnixListener;
 pub enum Endpoint {
     /// A unix socket at an absolute path.
     Path(PathBuf),
-    /// All sockets that systemd hands over, by a `.socket` unit.
+    /// The sockets that systemd hands over, by a `.socket` unit.
     Activation,
 }
 
@@ -106,8 +106,7 @@ pub enum ListenError {
         found: &'static str,
     },
     /// Somebody answers there.
-    #[error("socket {}: another process{} serves it; stop that process or choose another endpoint",
-        path.display(), pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    #[error("socket {}: {}; {}, or choose another --container-runtime-endpoint", path.display(), who(*pid), remedy(*pid))]
     Served {
         /// The socket.
         path: PathBuf,
@@ -151,12 +150,41 @@ pub enum ListenError {
     },
 }
 
+/// Who serves a socket, as the kernel tells.
+fn who(pid: Option<i32>) -> String {
+    let Some(pid) = pid else {
+        return "another process serves it".into();
+    };
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    match name.trim_end() {
+        "" => format!("another process (pid {pid}) serves it"),
+        name => format!("{name} (pid {pid}) serves it"),
+    }
+}
+
+fn remedy(pid: Option<i32>) -> String {
+    match pid {
+        Some(1) => {
+            "see whose it is by `systemctl list-sockets` and stop that unit, such as cri-docker.socket".into()
+        }
+        Some(pid) => format!("stop it, or the unit that `systemctl status {pid}` names"),
+        None => "find it by `ss -xlp` and stop it".into(),
+    }
+}
+
 /// A bound socket. The file goes before the listener, see [`SocketFile`].
 #[derive(Debug)]
 struct Bound {
     name: String,
     file: Option<SocketFile>,
     listener: UnixListener,
+}
+
+impl Bound {
+    /// Where it is in the file system, if it is.
+    fn path(&self) -> Option<PathBuf> {
+        Some(self.listener.local_addr().ok()?.as_pathname()?.into())
+    }
 }
 
 /// Sockets that are bound and listen. Dropped, they take the files they made with them.
@@ -169,7 +197,8 @@ impl Listeners {
     /// Binds all of `endpoints`, or none.
     ///
     /// A missing directory is made. A socket file that nobody answers on is replaced. From their
-    /// first moment the sockets have mode 0660.
+    /// first moment the sockets have mode 0660. Sockets that systemd hands over are served whatever the
+    /// endpoints are: nobody else will answer on them. An endpoint whose path is one of theirs is served by that.
     ///
     /// # Errors
     ///
@@ -179,9 +208,11 @@ impl Listeners {
     ///
     /// Outside of a tokio runtime.
     pub async fn bind(endpoints: &[Endpoint]) -> Result<Self, ListenError> {
-        let mut bound: Vec<Bound> = Vec::new();
+        let mut bound = activated()?;
+        let handed_over: Vec<_> = bound.iter().filter_map(Bound::path).collect();
         for endpoint in endpoints {
             match endpoint {
+                Endpoint::Path(path) if handed_over.iter().any(|other| socket::same(path, other)) => {}
                 Endpoint::Path(path) => {
                     if let Some(other) = bound.iter().flat_map(|one| &one.file).find(|file| file.is(path)) {
                         return Err(ListenError::Repeated {
@@ -196,7 +227,10 @@ impl Listeners {
                         listener,
                     });
                 }
-                Endpoint::Activation => bound.extend(activated()?),
+                Endpoint::Activation if bound.iter().all(|one| one.file.is_some()) => {
+                    return Err(ListenError::NotActivated);
+                }
+                Endpoint::Activation => {}
             }
         }
         if bound.is_empty() {
@@ -214,9 +248,6 @@ impl Listeners {
 /// The sockets from systemd. It hands them over once: a second call finds none.
 fn activated() -> Result<Vec<Bound>, ListenError> {
     let mut passed = ListenFd::from_env();
-    if passed.len() == 0 {
-        return Err(ListenError::NotActivated);
-    }
     (0..passed.len())
         .map(|index| take_activated(&mut passed, index))
         .collect()

@@ -2,15 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cri::runtime_service_server::RuntimeService;
+use bytes::Bytes;
+use cri::{encoded, runtime_service_server::RuntimeService};
+use futures_util::StreamExt;
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataMap};
+use translate::stats::metrics::descriptors;
 
-use super::{deadline::caller_timeout, detach::Detached};
+use super::{chunks::chunks, deadline::caller_timeout, detach::Detached};
 use crate::{
     container::Containers,
     error::{Error, Result},
     sandbox::Sandboxes,
+    stats::Stats,
     status::NodeStatus,
     store::Store,
 };
@@ -29,6 +33,8 @@ pub struct Runtime {
     pub containers: Arc<Containers>,
     /// Lists.
     pub store: Arc<Store>,
+    /// Statistics and metrics.
+    pub stats: Arc<Stats>,
     /// The node.
     pub status: Arc<NodeStatus>,
     /// Runs changes to their end, whatever becomes of their callers.
@@ -134,14 +140,29 @@ impl RuntimeService for Runtime {
         Ok(Response::new(self.sandboxes.status(&id, request.verbose).await?))
     }
 
-    async fn list_pod_sandbox(
-        &self,
-        request: Request<cri::ListPodSandboxRequest>,
-    ) -> Reply<cri::ListPodSandboxResponse> {
+    async fn list_pod_sandbox(&self, request: Request<cri::ListPodSandboxRequest>) -> Reply<encoded::List> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        Ok(Response::new(cri::ListPodSandboxResponse {
-            items: self.store.list_sandboxes(&filter).await?,
-        }))
+        Ok(Response::new(self.store.list_sandboxes(&filter).await?))
+    }
+
+    async fn stream_pod_sandboxes(
+        &self,
+        request: Request<cri::StreamPodSandboxesRequest>,
+    ) -> Reply<BoxStream<encoded::List>> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let items = self.store.sandbox_items(&filter).await?;
+        let message = |part: Vec<Bytes>| encoded::List::of(&part);
+        Ok(Response::new(Box::pin(chunks(items, Bytes::len, message))))
+    }
+
+    async fn get_container_events(
+        &self,
+        _: Request<cri::GetEventsRequest>,
+    ) -> Reply<BoxStream<cri::ContainerEventResponse>> {
+        let events = self.sandboxes.events()?;
+        Ok(Response::new(Box::pin(
+            events.map(|event| event.map_err(Status::from)),
+        )))
     }
 
     async fn create_container(
@@ -193,14 +214,19 @@ impl RuntimeService for Runtime {
         Ok(Response::new(cri::RemoveContainerResponse {}))
     }
 
-    async fn list_containers(
-        &self,
-        request: Request<cri::ListContainersRequest>,
-    ) -> Reply<cri::ListContainersResponse> {
+    async fn list_containers(&self, request: Request<cri::ListContainersRequest>) -> Reply<encoded::List> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        Ok(Response::new(cri::ListContainersResponse {
-            containers: self.store.list_containers(&filter).await?,
-        }))
+        Ok(Response::new(self.store.list_containers(&filter).await?))
+    }
+
+    async fn stream_containers(
+        &self,
+        request: Request<cri::StreamContainersRequest>,
+    ) -> Reply<BoxStream<encoded::List>> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let items = self.store.container_items(&filter).await?;
+        let message = |part: Vec<Bytes>| encoded::List::of(&part);
+        Ok(Response::new(Box::pin(chunks(items, Bytes::len, message))))
     }
 
     async fn container_status(
@@ -224,6 +250,15 @@ impl RuntimeService for Runtime {
         })
         .await?;
         Ok(Response::new(cri::UpdateContainerResourcesResponse {}))
+    }
+
+    async fn update_pod_sandbox_resources(
+        &self,
+        request: Request<cri::UpdatePodSandboxResourcesRequest>,
+    ) -> Reply<cri::UpdatePodSandboxResourcesResponse> {
+        let id = given(request.into_inner().pod_sandbox_id, "pod_sandbox_id")?;
+        self.sandboxes.update_resources(&id).await?;
+        Ok(Response::new(cri::UpdatePodSandboxResourcesResponse {}))
     }
 
     async fn reopen_container_log(
@@ -271,6 +306,100 @@ impl RuntimeService for Runtime {
         Ok(Response::new(
             Arc::clone(&self.sandboxes).port_forward(request).await?,
         ))
+    }
+
+    async fn container_stats(
+        &self,
+        request: Request<cri::ContainerStatsRequest>,
+    ) -> Reply<cri::ContainerStatsResponse> {
+        let id = given(request.into_inner().container_id, "container_id")?;
+        let stats = Some(self.stats.of_container(&id).await?);
+        Ok(Response::new(cri::ContainerStatsResponse { stats }))
+    }
+
+    async fn list_container_stats(
+        &self,
+        request: Request<cri::ListContainerStatsRequest>,
+    ) -> Reply<cri::ListContainerStatsResponse> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let stats = self.stats.list_containers(filter).await?;
+        Ok(Response::new(cri::ListContainerStatsResponse { stats }))
+    }
+
+    async fn stream_container_stats(
+        &self,
+        request: Request<cri::StreamContainerStatsRequest>,
+    ) -> Reply<BoxStream<cri::StreamContainerStatsResponse>> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let stats = self.stats.list_containers(filter).await?;
+        let message = |container_stats| cri::StreamContainerStatsResponse { container_stats };
+        Ok(Response::new(Box::pin(chunks(
+            stats,
+            encoded::encoded_len,
+            message,
+        ))))
+    }
+
+    async fn pod_sandbox_stats(
+        &self,
+        request: Request<cri::PodSandboxStatsRequest>,
+    ) -> Reply<cri::PodSandboxStatsResponse> {
+        let id = given(request.into_inner().pod_sandbox_id, "pod_sandbox_id")?;
+        let stats = Some(self.stats.of_pod(&id).await?);
+        Ok(Response::new(cri::PodSandboxStatsResponse { stats }))
+    }
+
+    async fn list_pod_sandbox_stats(
+        &self,
+        request: Request<cri::ListPodSandboxStatsRequest>,
+    ) -> Reply<cri::ListPodSandboxStatsResponse> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let stats = self.stats.list_pods(filter).await?;
+        Ok(Response::new(cri::ListPodSandboxStatsResponse { stats }))
+    }
+
+    async fn stream_pod_sandbox_stats(
+        &self,
+        request: Request<cri::StreamPodSandboxStatsRequest>,
+    ) -> Reply<BoxStream<cri::StreamPodSandboxStatsResponse>> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let stats = self.stats.list_pods(filter).await?;
+        let message = |pod_sandbox_stats| cri::StreamPodSandboxStatsResponse { pod_sandbox_stats };
+        Ok(Response::new(Box::pin(chunks(
+            stats,
+            encoded::encoded_len,
+            message,
+        ))))
+    }
+
+    async fn list_metric_descriptors(
+        &self,
+        _: Request<cri::ListMetricDescriptorsRequest>,
+    ) -> Reply<cri::ListMetricDescriptorsResponse> {
+        Ok(Response::new(cri::ListMetricDescriptorsResponse {
+            descriptors: descriptors(),
+        }))
+    }
+
+    async fn list_pod_sandbox_metrics(
+        &self,
+        _: Request<cri::ListPodSandboxMetricsRequest>,
+    ) -> Reply<cri::ListPodSandboxMetricsResponse> {
+        let pod_metrics = self.stats.list_metrics().await?;
+        Ok(Response::new(cri::ListPodSandboxMetricsResponse { pod_metrics }))
+    }
+
+    async fn stream_pod_sandbox_metrics(
+        &self,
+        _: Request<cri::StreamPodSandboxMetricsRequest>,
+    ) -> Reply<BoxStream<cri::StreamPodSandboxMetricsResponse>> {
+        let metrics = self.stats.list_metrics().await?;
+        let message = |pod_sandbox_metrics| cri::StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
+        Ok(Response::new(Box::pin(chunks(
+            metrics,
+            encoded::encoded_len,
+            message,
+        ))))
     }
 }
 

@@ -44,6 +44,7 @@ fn code(error: &Error) -> Code {
         Error::NotFound { .. } => Code::NotFound,
         Error::Precondition(_) => Code::FailedPrecondition,
         Error::AlreadyExists(_) => Code::AlreadyExists,
+        Error::Unsupported(_) => Code::Unimplemented,
         Error::Exhausted(_) => Code::ResourceExhausted,
         Error::TimedOut(_) => Code::DeadlineExceeded,
         Error::Engine(error) => engine(error),

@@ -1,9 +1,32 @@
 //! A process's cgroup, for what the Engine API cannot say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
-use tokio::fs;
-use translate::resources::{AfterStart, CgroupWrite, Missing};
+use tokio::{fs, io::AsyncWriteExt};
+use translate::{
+    resources::{AfterStart, CgroupWrite, Missing, live},
+    stats::hierarchy::Hierarchies,
+};
+
+/// The texts of one file of the cgroup of the container whose first process is `pid`, and of the process's
+/// `oom_score_adj`, by name; what cannot be read is left out, as the process may have ended.
+pub async fn read(pid: i32, file: &str) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).await {
+        texts.insert(live::OOM_SCORE_ADJ.to_owned(), text);
+    }
+    if let Ok((membership, mounts)) = tables(pid).await
+        && let Some(directory) = mounts.directory(&membership, controller(file))
+        && let Ok(text) = fs::read_to_string(Path::new(directory.path()).join(file)).await
+    {
+        texts.insert(file.to_owned(), text);
+    }
+    texts
+}
 
 /// Writes what is to be written for the container whose first process is `pid`. Returns what failed.
 pub async fn apply(pid: i32, after: &AfterStart) -> Vec<String> {
@@ -15,22 +38,30 @@ pub async fn apply(pid: i32, after: &AfterStart) -> Vec<String> {
     if after.writes.is_empty() {
         return failures;
     }
+    match tables(pid).await {
+        Ok((membership, mounts)) => failures.extend(write_all(&membership, &mounts, &after.writes).await),
+        Err(error) => failures.push(error),
+    }
+    failures
+}
+
+/// A process's memberships and the mounts by which its cgroups are found.
+async fn tables(pid: i32) -> Result<(String, Hierarchies), String> {
     let read = |file: String| async move {
-        fs::read_to_string(&file)
-            .await
-            .map_err(|error| format!("read {file}: {error}"))
+        let text = fs::read_to_string(&file).await;
+        text.map_err(|error| format!("cannot read {file}: {error}"))
     };
-    let (membership, mounts) = match (
-        read(format!("/proc/{pid}/cgroup")).await,
-        read("/proc/self/mountinfo".into()).await,
-    ) {
-        (Ok(membership), Ok(mounts)) => (membership, mounts),
-        (Err(error), _) | (_, Err(error)) => return vec![error],
-    };
-    for CgroupWrite { file, value, missing } in &after.writes {
-        let controller = file.split('.').next().unwrap_or_default();
-        let done = match directory(&membership, &mounts, controller) {
-            Some(directory) => write(&directory.join(file), value, *missing).await,
+    let membership = read(format!("/proc/{pid}/cgroup")).await?;
+    let mounts = read("/proc/self/mountinfo".into()).await?;
+    Ok((membership, Hierarchies::parse(&mounts)))
+}
+
+async fn write_all(membership: &str, mounts: &Hierarchies, writes: &[CgroupWrite]) -> Vec<String> {
+    let mut failures = Vec::new();
+    for CgroupWrite { file, value, missing } in writes {
+        let controller = controller(file);
+        let done = match mounts.directory(membership, controller) {
+            Some(directory) => write(&Path::new(directory.path()).join(file), value, *missing).await,
             None if *missing == Missing::Ignore => Ok(()),
             None => Err(format!(
                 "cannot set {file}: the container is in no cgroup with the {controller} controller"
@@ -41,67 +72,70 @@ pub async fn apply(pid: i32, after: &AfterStart) -> Vec<String> {
     failures
 }
 
+fn controller(file: &str) -> &str {
+    file.split('.').next().unwrap_or_default()
+}
+
 async fn write(file: &Path, value: &str, missing: Missing) -> Result<(), String> {
-    match fs::write(file, value).await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && missing == Missing::Ignore => Ok(()),
+    // Never made where it is missing: a cgroup would answer that with another error.
+    let write = async {
+        let mut open = fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(file)
+            .await?;
+        open.write_all(value.as_bytes()).await?;
+        open.flush().await
+    };
+    match write.await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Ignore => Ok(()),
         other => other.map_err(|error| format!("cannot write {value:?} to {}: {error}", file.display())),
     }
 }
 
-/// The directory of a process's cgroup for `controller`: by the process's `/proc/<pid>/cgroup` and this
-/// one's `/proc/self/mountinfo`. On cgroup v2 all controllers have the same.
-fn directory(membership: &str, mounts: &str, controller: &str) -> Option<PathBuf> {
-    let mut unified = None;
-    for line in membership.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        if controllers.is_empty() {
-            unified = Some(path);
-        } else if controllers.split(',').any(|name| name == controller) {
-            return mounted(mounts, "cgroup", Some(controller), path);
-        }
-    }
-    mounted(mounts, "cgroup2", None, unified?)
-}
-
-/// Where the cgroup `path` of a hierarchy is found in the filesystem.
-fn mounted(mounts: &str, kind: &str, controller: Option<&str>, path: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut filesystem = filesystem.split(' ');
-        let options = (filesystem.next()? == kind).then(|| filesystem.nth(1))??;
-        if controller.is_some_and(|wanted| options.split(',').all(|option| option != wanted)) {
-            return None;
-        }
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        // In a nested set-up a part of the hierarchy is mounted.
-        let below = Path::new(path).strip_prefix(root).ok()?;
-        Some(Path::new(point).join(below))
-    })
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    const V1: &str = "\
-30 25 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
-31 25 0:27 /docker/outer /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
-";
-    const V2: &str = "28 24 0:25 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    fn write_of(file: &str, value: &str, missing: Missing) -> CgroupWrite {
+        CgroupWrite {
+            file: file.into(),
+            value: value.into(),
+            missing,
+        }
+    }
 
-    #[test]
-    fn each_hierarchy_has_its_place() {
-        let v1 = "5:memory:/docker/outer/pod/x\n4:cpu,cpuacct:/pod/x\n1:name=systemd:/pod/x\n";
-        let found = |controller| directory(v1, V1, controller);
-        assert_eq!(found("cpu"), Some("/sys/fs/cgroup/cpu,cpuacct/pod/x".into()));
-        assert_eq!(found("memory"), Some("/sys/fs/cgroup/memory/pod/x".into()));
-        assert_eq!(found("hugetlb"), None);
-        let v2 = "0::/kubepods.slice/docker-1.scope\n";
-        assert_eq!(
-            directory(v2, V2, "memory"),
-            Some("/sys/fs/cgroup/kubepods.slice/docker-1.scope".into())
+    #[tokio::test]
+    async fn files_are_written_in_place_and_never_made() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("pod.slice/docker-1.scope");
+        std::fs::create_dir_all(&directory).unwrap();
+        for file in ["memory.high", "hugetlb.2MB.max", "oom_score_adj"] {
+            std::fs::write(directory.join(file), "before, and longer\n").unwrap();
+        }
+        let mounts = Hierarchies::parse(&format!(
+            "28 24 0:25 / {} rw,nosuid - cgroup2 cgroup2 rw\n",
+            root.path().display()
+        ));
+        let writes = [
+            write_of("memory.high", "1048576", Missing::Error),
+            write_of("hugetlb.2MB.max", "0", Missing::Ignore),
+            write_of("hugetlb.1GB.max", "0", Missing::Ignore),
+            write_of("memory.none", "1", Missing::Error),
+        ];
+        let failures = write_all("0::/pod.slice/docker-1.scope\n", &mounts, &writes).await;
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert!(failures[0].contains("memory.none"), "{failures:?}");
+        let has = |file| std::fs::read_to_string(directory.join(file)).unwrap();
+        assert_eq!(has("memory.high"), "1048576");
+        assert_eq!(has("hugetlb.2MB.max"), "0");
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 3);
+        let failures = write_all("2:memory:/x\n", &mounts, &writes[..2]).await;
+        assert!(
+            failures[0].contains("no cgroup with the memory controller"),
+            "{failures:?}"
         );
+        assert_eq!(failures.len(), 1);
     }
 }

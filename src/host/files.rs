@@ -1,12 +1,9 @@
 //! Files of this node that a pod's configuration names.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    path::Path,
-};
+use std::{collections::BTreeSet, io, path::Path};
 
 use tokio::fs;
+use translate::facts::HostView;
 
 use crate::error::{Error, Result};
 
@@ -53,18 +50,32 @@ pub async fn apparmor_profiles() -> Option<BTreeSet<String>> {
     )
 }
 
-/// The real paths of those of `devices` that are symbolic links: the Engine does not follow them.
-pub async fn device_links(devices: impl Iterator<Item = &str>) -> BTreeMap<String, String> {
-    let mut links = BTreeMap::new();
+/// Notes which of `devices` are symbolic links, which the Engine does not follow, and which do not exist,
+/// which it would notice only at start.
+pub async fn look_at_devices(devices: impl Iterator<Item = &str>, host: &mut HostView) {
     for device in devices {
-        let is_link = fs::symlink_metadata(device)
-            .await
-            .is_ok_and(|data| data.file_type().is_symlink());
-        if is_link && let Ok(real) = fs::canonicalize(device).await {
-            links.insert(device.to_owned(), real.to_string_lossy().into_owned());
+        let is_link = match fs::symlink_metadata(device).await {
+            Ok(data) => data.file_type().is_symlink(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                host.missing_devices.insert(device.to_owned());
+                continue;
+            }
+            // Whatever it is, the Engine will say it too.
+            Err(_) => continue,
+        };
+        if !is_link {
+            continue;
+        }
+        match fs::canonicalize(device).await {
+            Ok(real) => {
+                let real = real.to_string_lossy().into_owned();
+                host.device_links.insert(device.to_owned(), real);
+            }
+            Err(_) => {
+                host.missing_devices.insert(device.to_owned());
+            }
         }
     }
-    links
 }
 
 /// Makes the directories that are to be mounted and are not there, as containerd does.

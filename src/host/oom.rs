@@ -31,6 +31,14 @@ pub async fn floor(when: Restrict, socket: &Path) -> Option<i32> {
     }
 }
 
+/// Whether the Engine at `socket` may set every `oom_score_adj`.
+pub async fn engine_may_lower(socket: &Path) -> bool {
+    match engine_pid(socket).await {
+        Some(pid) => may_lower(&pid.to_string()),
+        None => may_lower("self"),
+    }
+}
+
 /// The Engine's process: who listens on the socket, or, where systemd does that for it, whoever is
 /// called dockerd.
 async fn engine_pid(socket: &Path) -> Option<i32> {

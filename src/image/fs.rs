@@ -17,16 +17,34 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How long a sum of sizes is good for: what the kubelet does with it takes minutes.
+/// How long a sum of sizes is good for where images are not remembered: what the kubelet does with it takes minutes.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// Where a containerd of its own, not the Engine's, keeps its data.
 const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 
-/// The last sum, and when it was made.
+/// The last sum.
 #[derive(Default)]
 pub(super) struct Usage {
-    last: Mutex<Option<(Instant, u64)>>,
+    last: Mutex<Option<Sum>>,
+}
+
+#[derive(Clone, Copy)]
+struct Sum {
+    bytes: u64,
+    when: Instant,
+    /// The number of the images that it is of, where they are remembered.
+    of: Option<u64>,
+}
+
+impl Sum {
+    /// Whether nothing has changed since, as far as that can be known.
+    fn is_fresh(&self, images: Option<u64>) -> bool {
+        match images {
+            Some(_) => self.of == images,
+            None => self.when.elapsed() < FRESH,
+        }
+    }
 }
 
 impl Usage {
@@ -70,15 +88,26 @@ impl Images {
         })
     }
 
+    /// The directory that images and writable layers are in.
+    pub async fn directory(&self) -> Result<PathBuf> {
+        let facts = match self.engine.last_facts().await {
+            Some(facts) => facts,
+            None => self.engine.facts().await?,
+        };
+        Ok(store_directory(&facts))
+    }
+
     async fn fs_usage(&self, facts: &EngineFacts) -> Result<FsUsage> {
         let directory = store_directory(facts);
         let last = *self.usage.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = self.store.images().await.map(|(number, _)| number);
         let bytes = match last {
-            Some((when, bytes)) if when.elapsed() < FRESH => bytes,
+            Some(sum) if sum.is_fresh(of) => sum.bytes,
             _ => {
                 let bytes = self.used_bytes(facts).await?;
+                let when = Instant::now();
                 *self.usage.last.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some((Instant::now(), bytes));
+                    Some(Sum { bytes, when, of });
                 bytes
             }
         };
@@ -104,6 +133,9 @@ impl Images {
             if let Ok(Ok(bytes)) = summed {
                 return Ok(bytes);
             }
+        }
+        if let Some((_, images)) = self.store.images().await {
+            return Ok(images.iter().map(|image| image.size).sum());
         }
         let images = self.engine.list_images().await?;
         Ok(images

@@ -50,7 +50,9 @@ impl Images {
                 .pull_image(&target.from_image, &target.tag, credentials);
             self.follow(name, self.unless_stalled(name, asking).await?).await
         };
-        pull.await.map_err(|error| explain(name, error))?;
+        let pulled = pull.await;
+        self.store.images_changed();
+        pulled.map_err(|error| explain(name, error))?;
         let found = self.engine.inspect_image(&reference.inspect_name()).await?;
         let image =
             found.ok_or_else(|| Error::Internal(format!("image {name} is not there after its pull")))?;
@@ -66,18 +68,24 @@ impl Images {
         name: &str,
         asking: impl Future<Output = std::result::Result<T, EngineError>>,
     ) -> Result<T> {
-        if self.stall.is_zero() {
+        let stall = self.stall();
+        if stall.is_zero() {
             return Ok(asking.await?);
         }
-        match timeout(self.stall, asking).await {
+        match timeout(stall, asking).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(given_up(name, self.stall)),
+            Err(_) => Err(given_up(name, stall)),
         }
+    }
+
+    /// A pull without progress for this long is given up; zero waits for ever.
+    fn stall(&self) -> Duration {
+        self.live.get().image_pull_progress_deadline
     }
 
     /// Reads a pull's messages to their end.
     async fn follow(&self, name: &str, mut stream: PullStream) -> Result<()> {
-        let began = Instant::now();
+        let (began, stall) = (Instant::now(), self.stall());
         let (mut decoder, mut progress, mut messages) = (PullDecoder::new(), PullProgress::new(), Vec::new());
         loop {
             match timeout(LOOK, stream.next()).await {
@@ -95,7 +103,7 @@ impl Images {
             }
             let idle = progress.idle(began.elapsed());
             // Other pulls and the disk take their time; only a registry is given up.
-            if !self.stall.is_zero() && idle > self.stall && progress.waiting_for() == WaitingFor::Registry {
+            if !stall.is_zero() && idle > stall && progress.waiting_for() == WaitingFor::Registry {
                 return Err(given_up(name, idle));
             }
         }

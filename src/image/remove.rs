@@ -25,7 +25,9 @@ impl Images {
             )));
         }
         for name in image::removal(&found) {
-            match self.engine.remove_image(&name).await {
+            let removed = self.engine.remove_image(&name).await;
+            self.store.images_changed();
+            match removed {
                 Err(error) if error.is_conflict() => {
                     return Err(Error::Precondition(format!(
                         "image {} is in use: {}",

@@ -7,6 +7,16 @@ impl Images {
     /// One image; an answer without one if there is none.
     pub async fn status(&self, request: &cri::ImageStatusRequest) -> Result<cri::ImageStatusResponse> {
         let query = query(&request.image)?;
+        if !request.verbose
+            && let Some((_, images)) = self.store.images().await
+            && let Some(image) = image::find(images.iter(), &query)
+        {
+            return Ok(cri::ImageStatusResponse {
+                image: Some(image.clone()),
+                ..Default::default()
+            });
+        }
+        // One that is not remembered may be one that no list shows.
         let Some(inspect) = self.engine.inspect_image(&query.engine_name()).await? else {
             return Ok(cri::ImageStatusResponse::default());
         };
@@ -17,7 +27,10 @@ impl Images {
             Default::default()
         };
         Ok(cri::ImageStatusResponse {
-            image: Some(image::image_from_inspect(&inspect, &self.pinned)),
+            image: Some(image::image_from_inspect(
+                &inspect,
+                &self.live.get().pinned_images(),
+            )),
             info,
         })
     }

@@ -12,7 +12,7 @@ use std::{
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
-use super::LogSpec;
+use super::{LogSpec, hands::Back};
 
 /// Where an answer goes.
 pub(super) type Reply = oneshot::Sender<io::Result<()>>;
@@ -32,6 +32,8 @@ pub(super) enum Command {
         id: String,
         reply: Reply,
     },
+    /// A log was copied for a while.
+    Back(Back),
 }
 
 /// What becomes of a log that is all copied.
@@ -103,4 +105,16 @@ pub(super) fn mailbox() -> io::Result<(Mailbox, Inbox)> {
             bell,
         },
     ))
+}
+
+/// Gives everybody the same answer.
+pub(super) fn answer(replies: impl IntoIterator<Item = Reply>, result: &io::Result<()>) {
+    for reply in replies {
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        // A caller that does not wait any more needs no answer.
+        let _ = reply.send(result);
+    }
 }

@@ -9,8 +9,11 @@ const NOTICE: &[u8] = b"[dockside] ";
 /// has the next one in the same line.
 pub(super) fn render_all(entries: &[u8], lines: &mut Vec<u8>, stamp: &mut Vec<u8>) {
     let mut last = None;
-    for entry in entries.split_inclusive(|byte| *byte == b'\n') {
-        let entry = entry.strip_suffix(b"\n").unwrap_or(entry);
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let entry = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
         let before = lines.len();
         if line::render(entry, lines).is_ok() {
             last = Some(before);

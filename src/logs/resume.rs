@@ -11,7 +11,7 @@ use translate::logs::{line, stamp::Stamp};
 
 use super::{
     render::{is_notice, render_all},
-    source::Place,
+    source::{Note, Place},
 };
 
 /// How much older than the wanted one entries are looked at: the Engine stamps stdout and stderr before it
@@ -27,7 +27,7 @@ type Position = (usize, u64);
 /// Where to go on, and what the reader of the CRI log has to be told.
 pub(super) struct Found {
     pub(super) position: Position,
-    pub(super) note: Option<String>,
+    pub(super) note: Option<Note>,
 }
 
 /// Looks in `generations`, the oldest first, for the place behind `tail`, the last lines of the CRI log.
@@ -68,9 +68,11 @@ pub(super) fn find(generations: &[Place], tail: &[u8], buffer: &mut [u8]) -> io:
     };
     if perhaps.is_empty() && oldest.is_none_or(|first| first > stamp) {
         // Without an older generation nothing was ever rotated away.
-        let from = String::from_utf8_lossy(&last[..memchr::memchr(b' ', last).unwrap_or(0)]);
         let note = (generations.len() > 1).then(|| {
-            format!("lines after {from} may be missing: the engine's log was rotated while it was not copied")
+            Note::Gap(
+                "lines may be missing, nobody knows how many: the engine's log was rotated while it was not copied"
+                    .into(),
+            )
         });
         return Ok(Found {
             position: (0, 0),
@@ -157,7 +159,9 @@ fn search_all(
         Some(position) => Found { position, note: None },
         None => Found {
             position: newer.unwrap_or(end_of_all),
-            note: Some("lines may be missing: the engine's log does not hold the line before this".into()),
+            note: Some(Note::Gap(
+                "lines may be missing: the engine's log does not hold the line before this".into(),
+            )),
         },
     })
 }

@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -24,6 +27,7 @@ pub(super) struct Sink {
     directory: PathBuf,
     path: PathBuf,
     file: Option<File>,
+    device: Option<u64>,
     /// Whole lines that could not be written yet.
     pending: Vec<u8>,
     /// How much of the first of them is in the file.
@@ -36,19 +40,32 @@ impl Sink {
             directory,
             path,
             file: None,
+            device: None,
             pending: Vec::new(),
             begun: 0,
         }
+    }
+
+    /// The file system of the log, once that was opened.
+    pub(super) const fn device(&self) -> Option<u64> {
+        self.device
     }
 
     pub(super) fn describe(&self) -> String {
         self.directory.join(&self.path).display().to_string()
     }
 
+    /// The memory that is held for lines that could not be written.
+    #[cfg(test)]
+    pub(super) const fn kept(&self) -> usize {
+        self.pending.capacity()
+    }
+
     /// Makes the log and its directories unless they are there, and takes an Engine's own log away that
     /// cri-dockerd put in its place as a link.
     pub(super) fn prepare(&mut self) -> io::Result<()> {
         let file = self.open()?;
+        self.device = Some(file.metadata()?.dev());
         // A line is never in two files.
         self.begun = 0;
         self.file = Some(file);
@@ -67,6 +84,9 @@ impl Sink {
 
     /// Writes `lines`, after what was left of earlier ones. On an error the rest is kept for another try.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return self.put(lines);
+        }
         self.pending.extend_from_slice(lines);
         self.flush()
     }
@@ -76,48 +96,48 @@ impl Sink {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let pending = std::mem::take(&mut self.pending);
+        self.put(&pending)
+    }
+
+    /// Writes `lines`, of which the first may have begun, and keeps what could not be written.
+    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
+        let (done, written) = match self.writable() {
+            Ok((file, begun)) => write_all(file, lines, begun),
+            Err(error) => (self.begun, Err(error)),
+        };
+        let whole = memchr::memrchr(b'\n', &lines[..done]).map_or(0, |at| at + 1);
+        self.begun = done - whole;
+        self.pending = lines[whole..].to_vec();
+        written
+    }
+
+    /// The log's file, another one if somebody has deleted it; and how much of the first line is in it.
+    fn writable(&mut self) -> io::Result<(&File, usize)> {
         if self.file.as_ref().is_none_or(is_deleted) {
             self.file = None;
             self.prepare()?;
         }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let mut done = self.begun;
-        let written = loop {
-            if done == self.pending.len() {
-                break Ok(());
-            }
-            match file.write(&self.pending[done..]) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => done += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        let whole = memchr::memrchr(b'\n', &self.pending[..done]).map_or(0, |at| at + 1);
-        self.begun = done - whole;
-        self.pending.drain(..whole);
-        written
+        match &self.file {
+            Some(file) => Ok((file, self.begun)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// The last whole lines that were written: of the log itself and, if that is short, of those that were
     /// renamed before. What stands behind the last newline is cut off: a crash tore it.
     pub(super) fn tail(&mut self) -> io::Result<Vec<u8>> {
-        if self.file.as_ref().is_none_or(is_deleted) {
-            self.prepare()?;
-        }
-        let Some(file) = &mut self.file else {
-            return Ok(Vec::new());
-        };
+        let (file, _) = self.writable()?;
         let (mut tail, mut is_all) = read_tail(file)?;
         if is_all {
             let (parent, name) = self.parent()?;
             for rotated in rotated(&parent, name)?.iter().rev() {
-                let mut file = match open_file(&parent, rotated, OFlags::APPEND | OFlags::RDWR) {
+                let file = match open_file(&parent, rotated, OFlags::APPEND | OFlags::RDWR) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     other => other?,
                 };
                 let mut before;
-                (before, is_all) = read_tail(&mut file)?;
+                (before, is_all) = read_tail(&file)?;
                 before.append(&mut tail);
                 tail = before;
                 if !is_all || tail.len() as u64 >= TAIL {
@@ -199,12 +219,25 @@ fn open_file(parent: impl AsFd, name: &str, flags: OFlags) -> io::Result<File> {
     }
 }
 
+/// Writes `lines` from the byte numbered `done` on; returns how far it came.
+fn write_all(mut file: &File, lines: &[u8], mut done: usize) -> (usize, io::Result<()>) {
+    while done < lines.len() {
+        match file.write(&lines[done..]) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(length) => done += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Err(error)),
+        }
+    }
+    (done, Ok(()))
+}
+
 fn is_deleted(file: &File) -> bool {
     rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// The whole lines at the end of a log, from which a torn one is cut off; and whether that is all of it.
-fn read_tail(file: &mut File) -> io::Result<(Vec<u8>, bool)> {
+fn read_tail(mut file: &File) -> io::Result<(Vec<u8>, bool)> {
     loop {
         let length = file.metadata()?.len();
         let begin = length.saturating_sub(TAIL);

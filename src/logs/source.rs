@@ -32,8 +32,28 @@ pub(super) type Counter<'a> = &'a mut dyn FnMut() -> Rotations;
 pub(super) struct Source {
     path: PathBuf,
     place: Option<Place>,
-    /// What the reader of the CRI log has to be told.
-    notes: Vec<String>,
+    notes: Vec<Note>,
+}
+
+/// What the reader of the CRI log has to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// Something about this place.
+    At(String),
+    /// Lines are missing here, which came between the line before and the one behind.
+    Gap(String),
+}
+
+impl Note {
+    /// The text, between lines stamped `before` and `next`; either may be unknown.
+    pub(super) fn between(self, before: &[u8], next: &[u8]) -> String {
+        let (before, next) = (String::from_utf8_lossy(before), String::from_utf8_lossy(next));
+        match self {
+            Self::At(text) => text,
+            Self::Gap(text) if next.is_empty() => format!("{text}, after {before}"),
+            Self::Gap(text) => format!("{text}, between {before} and {next}"),
+        }
+    }
 }
 
 /// A place in one generation.
@@ -113,13 +133,13 @@ impl Source {
     }
 
     /// What has to be said in front of the lines that are read next; told once.
-    pub(super) fn take_notes(&mut self) -> Vec<String> {
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 
     /// Has something said in front of the lines that are read next.
-    pub(super) fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(text.into());
+    pub(super) fn note(&mut self, note: Note) {
+        self.notes.push(note);
     }
 
     /// The beginnings of the generations that are there, the oldest first.
@@ -196,14 +216,21 @@ impl Source {
         };
         let mine_is_older = lost == 0 && is_next == 0;
         if torn > 0 {
-            self.note("a line before this was torn by a crash or a full disk");
+            self.note(Note::At(
+                "a line before this was torn by a crash or a full disk".into(),
+            ));
         }
         if lost > 0 && certain {
-            self.note(format!(
-                "lines are missing: {lost} files of the engine's log were rotated away before they were copied"
-            ));
+            // The Engine rotates at one size, so the file after them has theirs.
+            let bytes = u64::try_from(lost).unwrap_or(0) * next.metadata()?.len();
+            self.note(Note::Gap(format!(
+                "lines are missing: {lost} files of the engine's log, about {bytes} bytes, were rotated away \
+                 before they were copied"
+            )));
         } else if !certain && !mine_is_older {
-            self.note("lines may be missing: the engine's log was rotated before it was copied");
+            self.note(Note::Gap(
+                "lines may be missing, nobody knows how many: the engine's log was rotated before it was copied".into(),
+            ));
         }
         self.place = Some(Place {
             file: next,

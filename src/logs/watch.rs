@@ -14,6 +14,9 @@ use super::source::Rotations;
 /// How the name of the generation before the current one ends.
 const OLDER: &[u8] = b"-json.log.1";
 
+/// What is always watched for.
+const ROTATIONS: WatchMask = WatchMask::CREATE.union(WatchMask::MOVED_TO);
+
 pub(super) struct Watcher {
     inotify: Inotify,
     watched: HashMap<WatchDescriptor, Watched>,
@@ -44,14 +47,28 @@ impl Watcher {
 
     /// Watches the directory of a container's log.
     pub(super) fn add(&mut self, id: &str, directory: &Path) -> io::Result<WatchDescriptor> {
-        let mask = WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO;
-        let watch = self.inotify.watches().add(directory, mask)?;
+        let watch = self
+            .inotify
+            .watches()
+            .add(directory, ROTATIONS | WatchMask::MODIFY)?;
         let watched = Watched {
             id: id.to_owned(),
             rotations: 0,
         };
         self.watched.insert(watch.clone(), watched);
         Ok(watch)
+    }
+
+    /// Has each line reported, or rotations only: a report costs the Engine half as much as the line.
+    pub(super) fn report_lines(&self, directory: &Path, wanted: bool) -> io::Result<()> {
+        let lines = if wanted {
+            WatchMask::MODIFY
+        } else {
+            WatchMask::empty()
+        };
+        // A directory is watched once, and rotations are counted on.
+        self.inotify.watches().add(directory, ROTATIONS | lines)?;
+        Ok(())
     }
 
     pub(super) fn remove(&mut self, watch: WatchDescriptor) {

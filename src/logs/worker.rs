@@ -1,8 +1,11 @@
-//! The one thread that copies all logs.
+//! The thread that knows all logs: it waits for changes and for callers, and hands logs out to be copied.
 
 use std::{
     collections::{HashMap, HashSet},
-    io, thread,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,57 +14,91 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
-    command::{Command, Inbox, Mailbox, Reply, Then, mailbox},
-    follow::{BUFFER, Follow, Step},
+    command::{Command, Inbox, Mailbox, Reply, Then, answer, mailbox},
+    follow::{Follow, Step},
+    hands::{Back, Hands, Job, SLOW, lock},
     watch::Watcher,
 };
+use crate::metrics;
 
 /// After a change, how long more of them are waited for: many lines then take one write, and none is late.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// A log that grows by so many bytes while changes are gathered is busy: it is looked at by the clock, which is
+/// cheaper for the Engine and for dockside than to have each line reported.
+const BUSY: usize = 4096;
+
+/// How often a busy log is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How long a log that could not be read, written or watched is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The least time between two complaints about the same log.
+/// The same for a log that another dockside writes: long enough for that one to be started again.
+const RETRY_TAKEN: Duration = Duration::from_secs(10);
+
+/// The least time between two complaints about the same thing.
 const COMPLAIN: Duration = Duration::from_secs(30);
 
-/// Steps of one log before the others have their turn.
-const TURN: usize = 8;
-
 struct Log {
-    follow: Follow,
+    /// Away while it is being copied.
+    follow: Option<Box<Follow>>,
     watch: Option<WatchDescriptor>,
-    /// When it is tried again after an error.
+    /// Its lines are not reported.
+    busy: bool,
+    /// Until when it is left alone unless somebody asks, and when it is tried again.
     retry: Option<Instant>,
     complained: Option<Instant>,
     /// Who waits until all is copied.
     waiting: Vec<Reply>,
+    /// Who wants it to go on in a new file.
+    reopens: Vec<Reply>,
     then: Then,
+}
+
+impl Log {
+    fn is_asked_for(&self) -> bool {
+        !self.waiting.is_empty() || !self.reopens.is_empty()
+    }
 }
 
 struct Worker {
     inbox: Inbox,
-    watcher: Watcher,
+    hands: Hands,
+    watcher: Arc<Mutex<Watcher>>,
+    /// What becomes readable when something has changed.
+    changes: OwnedFd,
     logs: HashMap<String, Log>,
     /// Logs that may have something to copy.
     ready: HashSet<String>,
-    buffer: Vec<u8>,
-    lines: Vec<u8>,
+    /// Until when changes are gathered.
+    gathering: Option<Instant>,
+    /// How many logs are out.
+    out: usize,
+    /// When it was last said that another dockside writes logs.
+    complained: Option<Instant>,
 }
 
 /// Starts the thread.
-pub(super) fn start() -> io::Result<Mailbox> {
+pub(super) fn start() -> io::Result<Arc<Mailbox>> {
     let (mailbox, inbox) = mailbox()?;
+    let mailbox = Arc::new(mailbox);
+    let watcher = Watcher::new()?;
+    let changes = watcher.bell().try_clone_to_owned()?;
+    let watcher = Arc::new(Mutex::new(watcher));
     let mut worker = Worker {
         inbox,
-        watcher: Watcher::new()?,
+        hands: Hands::start(Arc::clone(&watcher), Arc::clone(&mailbox))?,
+        watcher,
+        changes,
         logs: HashMap::new(),
         ready: HashSet::new(),
-        buffer: vec![0; BUFFER],
-        lines: Vec::with_capacity(BUFFER),
+        gathering: None,
+        out: 0,
+        complained: None,
     };
     thread::Builder::new().name("logs".into()).spawn(move || {
         if let Err(failure) = worker.run() {
@@ -76,81 +113,72 @@ impl Worker {
         loop {
             let changed = self.wait()?;
             self.inbox.heard();
-            self.obey_all();
-            if changed {
-                if self.ready.is_empty() {
-                    thread::sleep(GATHER);
-                    self.obey_all();
-                }
-                let changed = self.watcher.changed()?;
-                self.ready.extend(changed);
+            while let Some(command) = self.inbox.next() {
+                self.obey(command);
             }
             let now = Instant::now();
+            match self.gathering {
+                None if changed => self.gathering = Some(now + GATHER),
+                Some(until) if now < until => {}
+                // A hand may have read events to count rotations, so there may be changes at any time.
+                _ => {
+                    self.gathering = None;
+                    self.ready.extend(lock(&self.watcher).changed()?);
+                }
+            }
             let is_due = |log: &Log| log.retry.is_some_and(|when| when <= now);
             let due = self.logs.iter().filter(|(_, log)| is_due(log));
             self.ready.extend(due.map(|(id, _)| id.clone()));
-            for id in std::mem::take(&mut self.ready) {
-                self.turn(&id);
-                // A caller does not wait for the logs of others.
-                self.obey_all();
+            self.hand_out(now);
+            if self.out > 0 {
+                self.hands.look_after();
             }
         }
     }
 
-    /// Waits for a command or a change; returns whether something changed.
+    /// Waits for a command or a change; returns whether something has changed.
     fn wait(&self) -> io::Result<bool> {
-        let next = self.logs.values().filter_map(|log| log.retry).min();
-        let limit = if self.ready.is_empty() {
-            next.map(|when| when.saturating_duration_since(Instant::now()))
-        } else {
-            Some(Duration::ZERO)
-        };
+        let at_home = self.logs.values().filter(|log| log.follow.is_some());
+        let next = at_home.filter_map(|log| log.retry).chain(self.gathering).min();
+        let mut limit = next.map(|when| when.saturating_duration_since(Instant::now()));
+        if self.out > 0 {
+            limit = Some(limit.map_or(SLOW, |limit| limit.min(SLOW)));
+        }
         let limit = limit.map(|limit| Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
         });
         let mut descriptors = [
             PollFd::from_borrowed_fd(self.inbox.bell(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.watcher.bell(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.changes.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut descriptors, limit.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(descriptors[1].revents().contains(PollFlags::IN)),
+        let descriptors = if self.gathering.is_some() {
+            &mut descriptors[..1]
+        } else {
+            &mut descriptors[..]
+        };
+        match poll(descriptors, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(descriptors
+                .get(1)
+                .is_some_and(|watcher| watcher.revents().contains(PollFlags::IN))),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    fn obey_all(&mut self) {
-        while let Some(command) = self.inbox.next() {
-            self.obey(command);
         }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Follow { id, spec } => {
-                let mut log = Log {
-                    follow: Follow::new(spec),
+                let log = self.logs.entry(id.clone()).or_insert_with(|| Log {
+                    follow: Some(Box::new(Follow::new(spec))),
                     watch: None,
+                    busy: false,
                     retry: None,
                     complained: None,
                     waiting: Vec::new(),
+                    reopens: Vec::new(),
                     then: Then::Stay,
-                };
-                if let Err(failure) = watch(&mut self.watcher, &id, &mut log) {
-                    let directory = log.follow.directory().display();
-                    warn!(
-                        id,
-                        "cannot watch {directory}, looking at it every second: {failure}"
-                    );
-                }
-                if let Some(Log { watch: Some(old), .. }) = self.logs.insert(id.clone(), log)
-                    && self
-                        .logs
-                        .get(&id)
-                        .is_none_or(|log| log.watch.as_ref() != Some(&old))
-                {
-                    self.watcher.remove(old);
-                }
+                });
+                log.then = Then::Stay;
                 self.ready.insert(id);
             }
             Command::Copy { id, then, reply } => match self.logs.get_mut(&id) {
@@ -159,83 +187,155 @@ impl Worker {
                     log.then = log.then.max(then);
                     self.ready.insert(id);
                 }
-                None => answer(reply, Ok(())),
+                None => answer(reply, &Ok(())),
             },
-            Command::Reopen { id, reply } => {
-                let reopened = match self.logs.get_mut(&id) {
-                    Some(log) => log.follow.reopen(),
-                    None => Err(io::Error::other("the container's log is not being written")),
-                };
-                answer([reply], reopened);
-            }
+            Command::Reopen { id, reply } => match self.logs.get_mut(&id) {
+                Some(log) => {
+                    log.reopens.push(reply);
+                    self.ready.insert(id);
+                }
+                None => {
+                    let why = io::Error::other("the container's log is not being written");
+                    answer([reply], &Err(why));
+                }
+            },
+            Command::Back(back) => self.back(back),
         }
     }
 
-    /// Copies for a while, and tells those who wait if that is the end.
-    fn turn(&mut self, id: &str) {
-        let Some(log) = self.logs.get_mut(id) else { return };
-        if log.watch.as_ref().is_none_or(|watch| !self.watcher.has(watch)) {
-            // Complained of at the first time only. The directory is gone, or there is no watch left.
-            let _ = watch(&mut self.watcher, id, log);
-        }
-        log.retry = log.watch.is_none().then(|| Instant::now() + RETRY);
-        let watch = log.watch.clone();
-        let mut copied = Ok(Step::More);
-        for _ in 0..TURN {
-            let mut counter = || self.watcher.rotations(watch.as_ref());
-            copied = log.follow.step(&mut self.buffer, &mut self.lines, &mut counter);
-            if !matches!(copied, Ok(Step::More)) {
-                break;
+    /// Hands out the logs that are ready. One that is out stays ready until it is back.
+    fn hand_out(&mut self, now: Instant) {
+        let (logs, watcher, hands, out) = (&mut self.logs, &self.watcher, &self.hands, &mut self.out);
+        self.ready.retain(|id| {
+            let Some(log) = logs.get_mut(id) else { return false };
+            if log.retry.is_some_and(|when| when > now) && !log.is_asked_for() {
+                // It has its time.
+                return false;
+            }
+            let Some(follow) = log.follow.take() else {
+                return true;
+            };
+            watch(&mut lock(watcher), id, log, &follow);
+            log.retry = None;
+            *out += 1;
+            hands.give(Job {
+                id: id.clone(),
+                follow,
+                watch: log.watch.clone(),
+                reopens: std::mem::take(&mut log.reopens),
+                waiting: std::mem::take(&mut log.waiting),
+            });
+            false
+        });
+    }
+
+    /// A log comes back.
+    fn back(&mut self, back: Back) {
+        self.out -= 1;
+        let Some(log) = self.logs.get_mut(&back.id) else {
+            return;
+        };
+        let now = Instant::now();
+        log.retry = log.watch.is_none().then(|| now + RETRY);
+        let was_busy = log.busy;
+        log.busy = log.watch.is_some() && back.bytes >= BUSY;
+        if log.busy != was_busy {
+            let reported = lock(&self.watcher).report_lines(back.follow.directory(), !log.busy);
+            if reported.is_err() || was_busy {
+                // What came before it was reported again is looked for once more.
+                self.ready.insert(back.id.clone());
             }
         }
-        let copied = match copied {
+        match &back.copied {
             Ok(Step::More) => {
-                self.ready.insert(id.to_owned());
+                log.waiting.extend(back.waiting);
+                log.follow = Some(back.follow);
+                self.ready.insert(back.id);
                 return;
             }
-            Ok(Step::Done) => Ok(()),
-            Err(failure) => {
-                let now = Instant::now();
-                log.retry = Some(now + RETRY);
-                if log.complained.is_none_or(|when| now - when >= COMPLAIN) {
-                    log.complained = Some(now);
-                    let log = log.follow.describe();
-                    warn!(id, log, "cannot copy the container's log: {failure}");
+            Ok(Step::Done) if log.busy => log.retry = Some(now + LOOK),
+            Ok(Step::Done) => {}
+            Ok(Step::Taken) => {
+                log.retry = Some(now + RETRY_TAKEN);
+                if let Some(watch) = log.watch.take() {
+                    lock(&self.watcher).remove(watch);
                 }
-                Err(failure)
+                if is_time(&mut self.complained, now) {
+                    warn!(
+                        id = back.id,
+                        "another dockside works with the same engine and writes the logs of this and perhaps of \
+                         other containers; this one will when that one ends"
+                    );
+                }
             }
-        };
-        let ends = match log.then {
+            Err(failure) => {
+                metrics::log_failed();
+                log.retry = Some(now + RETRY);
+                if is_time(&mut log.complained, now) {
+                    let log = back.follow.describe();
+                    warn!(
+                        id = back.id,
+                        log, "cannot copy a log, trying again every second: {failure}"
+                    );
+                }
+            }
+        }
+        if matches!(back.copied, Ok(Step::Done)) && log.complained.take().is_some() {
+            let log = back.follow.describe();
+            info!(id = back.id, log, "the log is copied again");
+        }
+        log.follow = Some(back.follow);
+        // Whoever has asked meanwhile is answered first.
+        let is_over = match log.then {
             Then::Stay => false,
-            Then::End => copied.is_ok(),
+            Then::End => matches!(back.copied, Ok(Step::Done)),
             Then::Forget => true,
         };
-        answer(log.waiting.drain(..), copied);
-        if ends
-            && let Some(log) = self.logs.remove(id)
-            && let Some(watch) = log.watch
+        if is_over
+            && log.waiting.is_empty()
+            && log.reopens.is_empty()
+            && !self.ready.contains(&back.id)
+            && let Some(Log {
+                watch: Some(watch), ..
+            }) = self.logs.remove(&back.id)
         {
-            self.watcher.remove(watch);
+            lock(&self.watcher).remove(watch);
         }
     }
 }
 
 /// Watches a log's directory. Where that fails, it is looked at again and again.
-fn watch(watcher: &mut Watcher, id: &str, log: &mut Log) -> io::Result<()> {
-    log.watch = None;
-    log.retry = Some(Instant::now() + RETRY);
-    log.watch = Some(watcher.add(id, log.follow.directory())?);
-    log.retry = None;
-    Ok(())
+fn watch(watcher: &mut Watcher, id: &str, log: &mut Log, follow: &Follow) {
+    if log.watch.as_ref().is_some_and(|watch| watcher.has(watch)) {
+        return;
+    }
+    log.busy = false;
+    log.watch = match watcher.add(id, follow.directory()) {
+        Ok(watch) => Some(watch),
+        // It is not there before the container is, and gone with it.
+        Err(failure) if failure.kind() == io::ErrorKind::NotFound => None,
+        Err(failure) => {
+            if is_time(&mut log.complained, Instant::now()) {
+                let directory = follow.directory().display();
+                warn!(
+                    id,
+                    "cannot watch {directory}, looking at it every second: {failure}"
+                );
+            }
+            None
+        }
+    };
 }
 
-fn answer(replies: impl IntoIterator<Item = Reply>, result: io::Result<()>) {
-    for reply in replies {
-        let result = match &result {
-            Ok(()) => Ok(()),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        // A caller that does not wait any more needs no answer.
-        let _ = reply.send(result);
+/// Whether it is time to complain again; then it is noted.
+fn is_time(complained: &mut Option<Instant>, now: Instant) -> bool {
+    let is_time = complained.is_none_or(|when| now - when >= COMPLAIN);
+    if is_time {
+        *complained = Some(now);
     }
+    is_time
 }
+
+#[cfg(test)]
+#[path = "worker/tests.rs"]
+mod tests;

@@ -75,6 +75,16 @@ impl CniNetwork {
         Ok(())
     }
 
+    /// Without the namespace plugins undo less: addresses that are masqueraded, for one, are asked of it.
+    pub(super) async fn adopt(&self, id: &str, pid: i32) -> Result<bool> {
+        let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
+        let (Some(pid), None, Ok(Some(_))) = (pid, self.pin(id), self.cni.addresses(id)) else {
+            return Ok(false);
+        };
+        self.pinned(id, move |pins, name| pins.pin(pid, &name)).await?;
+        Ok(true)
+    }
+
     pub(super) async fn disconnect(
         &self,
         id: &str,

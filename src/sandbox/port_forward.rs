@@ -1,9 +1,19 @@
-use std::{fs::File, os::fd::OwnedFd, pin::pin, sync::Arc};
+use std::{
+    fs::File,
+    os::fd::OwnedFd,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::sleep,
 };
 use tracing::debug;
 use translate::Invalid;
@@ -18,6 +28,10 @@ use crate::{
 
 /// What is read from a pod at once, in bytes.
 const READ: usize = 32 * 1024;
+
+/// Once a pod has ended its half, how long its client may send nothing before the connection is over. Clients of
+/// older kubectls end theirs only after the error stream has ended, and would wait for ever.
+const SILENCE: Duration = Duration::from_secs(1);
 
 impl Sandboxes {
     /// A URL at which ports of a pod can be reached.
@@ -114,13 +128,17 @@ async fn carry(stream: TcpStream, forward: Forward) {
         ..
     } = forward;
     let (mut reader, mut writer) = stream.into_split();
+    // Odd while the pod is being written to.
+    let writes = AtomicU64::new(0);
     let inward = async {
         while let Some(bytes) = input.recv().await {
+            writes.fetch_add(1, Relaxed);
             if writer.write_all(&bytes).await.is_err() {
                 // It takes no more; what it has to say still comes the other way.
                 while input.recv().await.is_some() {}
                 return;
             }
+            writes.fetch_add(1, Relaxed);
         }
         let _ = writer.shutdown().await;
     };
@@ -149,10 +167,18 @@ async fn carry(stream: TcpStream, forward: Forward) {
         }
         ended = &mut outward => {
             if matches!(ended, Outward::Ended) {
-                // The pod may read on, as long as somebody is there to write.
-                tokio::select! {
-                    () = &mut inward => {}
-                    () = error.closed() => {}
+                // The pod may read on, as long as somebody is there who writes.
+                loop {
+                    let before = writes.load(Relaxed);
+                    tokio::select! {
+                        () = &mut inward => return,
+                        () = error.closed() => return,
+                        () = sleep(SILENCE) => {}
+                    }
+                    let now = writes.load(Relaxed);
+                    if now == before && now.is_multiple_of(2) {
+                        return;
+                    }
                 }
             }
         }

@@ -15,12 +15,12 @@ impl Sandboxes {
         let _lock = self.locks.exclusive(id).await;
         self.each_member(id, None, |member| async move {
             self.store.catch_up_log(&member).await?;
-            match self.engine.remove_container(&member).await {
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => {}
+            if let Err(error) = self.engine.remove_container(&member).await {
+                self.store.changed(&member);
+                return Err(error.into());
             }
             self.logs.forget(&member).await;
-            self.store.remove_container(&member);
+            self.store.remove(&member);
             Ok(())
         })
         .await?;

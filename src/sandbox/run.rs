@@ -36,12 +36,14 @@ impl Sandboxes {
         let id = self.create_pause(&plan).await?;
         let _lock = self.locks.exclusive(&id).await;
         self.store.add_sandbox(&id, plan.record.clone());
+        let changing = self.store.changing(&id);
         // 4. Its process, its resolv.conf, its network.
         if let Err(error) = self.bring_up(&id, &plan, deadline).await {
             self.undo(&id).await;
             return Err(error);
         }
         info!(id, name = plan.name, "sandbox runs");
+        drop(changing);
         Ok(id)
     }
 
@@ -57,7 +59,7 @@ impl Sandboxes {
         let request = SandboxRequest {
             config,
             runtime_handler,
-            image: self.images.pause(),
+            image: &self.images.pause(),
             network: self.network.plugin(),
             created_at: clock::now(),
         };
@@ -155,11 +157,11 @@ impl Sandboxes {
         let known = self.store.sandbox(id).await.ok();
         let record = known.as_ref().map(|sandbox| &sandbox.record);
         self.network.disconnect(id, record, deadline).await?;
-        match self.engine.remove_container(id).await {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
+        if let Err(error) = self.engine.remove_container(id).await {
+            self.store.changed(id);
+            return Err(error.into());
         }
-        self.store.remove_sandbox(id);
+        self.store.remove(id);
         Ok(())
     }
 }

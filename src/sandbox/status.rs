@@ -10,13 +10,14 @@ impl Sandboxes {
     /// One sandbox.
     pub async fn status(&self, id: &str, verbose: bool) -> Result<cri::PodSandboxStatusResponse> {
         let timestamp = clock::now();
-        let (sandbox, inspect) = self.store.inspect_sandbox(id).await?;
+        let (view, members) = self.store.pod(id).await?;
+        let (sandbox, inspect) = (&view.sandbox, &view.inspect);
         let addresses = if sandbox.host_network() {
             Vec::new()
         } else {
-            self.network.addresses(&inspect).await?
+            self.network.addresses(inspect).await?
         };
-        let mut status = status::sandbox(&inspect, &sandbox.record, &addresses);
+        let mut status = status::sandbox(inspect, &sandbox.record, &addresses);
         if addresses.is_empty() && !sandbox.host_network() {
             // Without its network a sandbox is of no use: the kubelet is to make a new one.
             status.state = cri::PodSandboxState::SandboxNotready.into();
@@ -37,8 +38,9 @@ impl Sandboxes {
         Ok(cri::PodSandboxStatusResponse {
             status: Some(status),
             info,
-            timestamp,
-            ..Default::default()
+            // A kubelet that gets a time takes the containers from here, one that gets none asks for each.
+            timestamp: if members.is_some() { timestamp } else { 0 },
+            containers_statuses: members.iter().flatten().map(|member| member.status()).collect(),
         })
     }
 }

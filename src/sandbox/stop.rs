@@ -28,6 +28,7 @@ impl Sandboxes {
         .await?;
         // 2. The network, while its namespace is there. Repeated until it has succeeded once.
         if !sandbox.host_network() {
+            self.adopt_network(&sandbox).await?;
             self.network
                 .disconnect(id, Some(&sandbox.record), deadline)
                 .await?;
@@ -39,7 +40,9 @@ impl Sandboxes {
     }
 
     pub(super) async fn kill(&self, id: &str) -> Result<()> {
-        match self.engine.stop_container(id, Duration::ZERO).await {
+        let stopped = self.engine.stop_container(id, Duration::ZERO).await;
+        self.store.changed(id);
+        match stopped {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
@@ -58,7 +61,7 @@ impl Sandboxes {
             state,
             ..Default::default()
         };
-        let members = self.store.list_containers(&filter).await?;
+        let members = self.store.ask_containers(&filter).await?;
         let done: Vec<Result<()>> = join_all(members.into_iter().map(|member| action(member.id))).await;
         done.into_iter().collect()
     }

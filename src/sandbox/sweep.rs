@@ -17,7 +17,7 @@ impl Sandboxes {
         let connected = self.network.connected().await?;
         let alive: HashSet<String> = self
             .store
-            .list_sandboxes(&cri::PodSandboxFilter::default())
+            .ask_sandboxes(&cri::PodSandboxFilter::default())
             .await?
             .into_iter()
             .map(|s| s.id)

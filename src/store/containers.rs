@@ -4,6 +4,8 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
+use cri::encoded::{List, encoded};
 use translate::{
     ContainerId,
     answer::{ContainerEntry, ContainerInspect},
@@ -12,12 +14,67 @@ use translate::{
     status,
 };
 
-use super::{Container, Store};
+use super::{Container, ContainerView, Found, Scope, Store};
 use crate::error::{Error, Result};
 
 impl Store {
-    /// The containers that `wanted` lets pass.
-    pub async fn list_containers(&self, wanted: &cri::ContainerFilter) -> Result<Vec<cri::Container>> {
+    /// The containers that `wanted` lets pass, as a whole answer.
+    pub async fn list_containers(&self, wanted: &cri::ContainerFilter) -> Result<List> {
+        if *wanted == cri::ContainerFilter::default()
+            && let Some(memory) = self.memory(Scope::All).await
+        {
+            return Ok(memory.container_list());
+        }
+        Ok(List::of(&self.container_items(wanted).await?))
+    }
+
+    /// The containers that `wanted` lets pass, each an encoded [`cri::Container`].
+    pub async fn container_items(&self, wanted: &cri::ContainerFilter) -> Result<Vec<Bytes>> {
+        if let Some(memory) = self.memory(Scope::All).await {
+            return Ok(memory.containers(wanted, |view| view.item()));
+        }
+        let items = self.ask_containers(wanted).await?;
+        Ok(items.iter().map(encoded).collect())
+    }
+
+    /// The containers that `wanted` lets pass, with what was inspected of them.
+    pub async fn containers(&self, wanted: &cri::ContainerFilter) -> Result<Vec<Arc<ContainerView>>> {
+        if let Some(memory) = self.memory(Scope::All).await {
+            return Ok(memory.containers(wanted, Arc::clone));
+        }
+        let mut views = Vec::new();
+        for item in self.ask_containers(wanted).await? {
+            match self.ask_container(&item.id).await {
+                // Removed in between.
+                Err(error) if error.is_not_found() => {}
+                view => views.push(view?),
+            }
+        }
+        Ok(views)
+    }
+
+    /// One container, by its id or the beginning of it.
+    pub async fn container_view(&self, id: &str) -> Result<Arc<ContainerView>> {
+        if let Some(memory) = self.memory(Scope::One(id)).await {
+            match memory.container(id) {
+                Found::Known(view) => return Ok(view),
+                Found::Gone => return Err(Error::no_container(id)),
+                Found::Unknown => {}
+            }
+        }
+        let view = self.ask_container(id).await?;
+        // The Engine knows one that the memory does not have yet.
+        self.changed(&view.container.id);
+        Ok(view)
+    }
+
+    async fn ask_container(&self, id: &str) -> Result<Arc<ContainerView>> {
+        let (container, inspect) = self.inspect_container(id).await?;
+        Ok(Arc::new(ContainerView::new(container, inspect)))
+    }
+
+    /// The containers that `wanted` lets pass, asked of the Engine: for what acts upon them.
+    pub async fn ask_containers(&self, wanted: &cri::ContainerFilter) -> Result<Vec<cri::Container>> {
         let mut only = vec![format!("{}={}", labels::TYPE, labels::TYPE_CONTAINER)];
         // The Engine compares labels whole, so it can help with whole ids only.
         if ContainerId::parse(&wanted.pod_sandbox_id).is_some_and(|id| id.is_whole()) {
@@ -63,7 +120,7 @@ impl Store {
     }
 
     /// Follows the log of a container that is seen running, and completes that of one seen exited.
-    async fn keep_log(&self, container: &Container, state: cri::ContainerState) -> Result<()> {
+    pub(super) async fn keep_log(&self, container: &Container, state: cri::ContainerState) -> Result<()> {
         let id = &container.id;
         match state {
             _ if container.record.log_path.is_empty() => {}
@@ -117,7 +174,12 @@ impl Store {
     }
 
     /// Notes a container that was just created.
-    pub fn add_container(&self, id: &str, sandbox_id: &str, record: ContainerRecord) -> Arc<Container> {
+    pub fn add_container(&self, id: &str, sandbox_id: &str, record: ContainerRecord) {
+        self.note_container(id, sandbox_id, record);
+        self.changed(id);
+    }
+
+    fn note_container(&self, id: &str, sandbox_id: &str, record: ContainerRecord) -> Arc<Container> {
         let container = Arc::new(Container {
             id: id.into(),
             sandbox_id: sandbox_id.into(),
@@ -132,11 +194,12 @@ impl Store {
         self.known().cannot_run.insert(id.into());
     }
 
-    /// Forgets a container that was removed.
-    pub fn remove_container(&self, id: &str) {
-        let mut known = self.known();
-        known.containers.remove(id);
-        known.cannot_run.remove(id);
+    /// Forgets a container or sandbox that was removed.
+    pub fn remove(&self, id: &str) {
+        self.forget_known(id);
+        if let Some(index) = &self.index {
+            index.bury(id);
+        }
     }
 
     fn container_of(&self, entry: &ContainerEntry) -> Option<Arc<Container>> {
@@ -147,7 +210,7 @@ impl Store {
         )
     }
 
-    fn learn_container(
+    pub(super) fn learn_container(
         &self,
         id: &str,
         name: &str,
@@ -157,6 +220,6 @@ impl Store {
             return Some(Arc::clone(container));
         }
         let (sandbox_id, record) = labels::read_container(name, labels)?;
-        Some(self.add_container(id, &sandbox_id, record))
+        Some(self.note_container(id, &sandbox_id, record))
     }
 }

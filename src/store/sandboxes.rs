@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
+use cri::encoded::{List, encoded};
 use translate::{
     ContainerId,
     answer::{ContainerEntry, ContainerInspect},
@@ -8,12 +10,67 @@ use translate::{
     status,
 };
 
-use super::{Sandbox, Store};
+use super::{ContainerView, Found, Sandbox, SandboxView, Scope, Store};
 use crate::error::{Error, Result};
 
 impl Store {
-    /// The sandboxes that `wanted` lets pass.
-    pub async fn list_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<cri::PodSandbox>> {
+    /// The sandboxes that `wanted` lets pass, as a whole answer.
+    pub async fn list_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<List> {
+        if *wanted == cri::PodSandboxFilter::default()
+            && let Some(memory) = self.memory(Scope::All).await
+        {
+            return Ok(memory.sandbox_list());
+        }
+        Ok(List::of(&self.sandbox_items(wanted).await?))
+    }
+
+    /// The sandboxes that `wanted` lets pass, each an encoded [`cri::PodSandbox`].
+    pub async fn sandbox_items(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<Bytes>> {
+        if let Some(memory) = self.memory(Scope::All).await {
+            return Ok(memory.sandboxes(wanted, |view| view.item()));
+        }
+        let items = self.ask_sandboxes(wanted).await?;
+        Ok(items.iter().map(encoded).collect())
+    }
+
+    /// The sandboxes that `wanted` lets pass, with what was inspected of them.
+    pub async fn sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<Arc<SandboxView>>> {
+        if let Some(memory) = self.memory(Scope::All).await {
+            return Ok(memory.sandboxes(wanted, Arc::clone));
+        }
+        let mut views = Vec::new();
+        for item in self.ask_sandboxes(wanted).await? {
+            match self.ask_sandbox(&item.id).await {
+                // Removed in between.
+                Err(error) if error.is_not_found() => {}
+                view => views.push(view?),
+            }
+        }
+        Ok(views)
+    }
+
+    /// One sandbox, by its id or the beginning of it, with its containers where these are remembered.
+    pub async fn pod(&self, id: &str) -> Result<(Arc<SandboxView>, Option<Vec<Arc<ContainerView>>>)> {
+        if let Some(memory) = self.memory(Scope::All).await {
+            match memory.pod(id) {
+                (Found::Known(view), members) => return Ok((view, Some(members))),
+                (Found::Gone, _) => return Err(Error::no_sandbox(id)),
+                (Found::Unknown, _) => {}
+            }
+        }
+        let view = self.ask_sandbox(id).await?;
+        // The Engine knows one that the memory does not have yet.
+        self.changed(&view.sandbox.id);
+        Ok((view, None))
+    }
+
+    async fn ask_sandbox(&self, id: &str) -> Result<Arc<SandboxView>> {
+        let (sandbox, inspect) = self.inspect_sandbox(id).await?;
+        Ok(Arc::new(SandboxView::new(sandbox, inspect)))
+    }
+
+    /// The sandboxes that `wanted` lets pass, asked of the Engine: for what acts upon them.
+    pub async fn ask_sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<cri::PodSandbox>> {
         let only = [format!("{}={}", labels::TYPE, labels::TYPE_SANDBOX)];
         let id = (!wanted.id.is_empty()).then_some(wanted.id.as_str());
         if id.is_some_and(|id| ContainerId::parse(id).is_none()) {
@@ -56,18 +113,18 @@ impl Store {
     }
 
     /// Notes a sandbox that was just created.
-    pub fn add_sandbox(&self, id: &str, record: SandboxRecord) -> Arc<Sandbox> {
+    pub fn add_sandbox(&self, id: &str, record: SandboxRecord) {
+        self.note_sandbox(id, record);
+        self.changed(id);
+    }
+
+    fn note_sandbox(&self, id: &str, record: SandboxRecord) -> Arc<Sandbox> {
         let sandbox = Arc::new(Sandbox {
             id: id.into(),
             record,
         });
         self.known().sandboxes.insert(id.into(), Arc::clone(&sandbox));
         sandbox
-    }
-
-    /// Forgets a sandbox that was removed.
-    pub fn remove_sandbox(&self, id: &str) {
-        self.known().sandboxes.remove(id);
     }
 
     fn sandbox_of(&self, entry: &ContainerEntry) -> Option<Arc<Sandbox>> {
@@ -78,7 +135,7 @@ impl Store {
         )
     }
 
-    fn learn_sandbox(
+    pub(super) fn learn_sandbox(
         &self,
         id: &str,
         name: &str,
@@ -87,6 +144,6 @@ impl Store {
         if let Some(sandbox) = self.known().sandboxes.get(id) {
             return Some(Arc::clone(sandbox));
         }
-        labels::read_sandbox(name, labels).map(|record| self.add_sandbox(id, record))
+        labels::read_sandbox(name, labels).map(|record| self.note_sandbox(id, record))
     }
 }

@@ -122,6 +122,11 @@ pub(crate) fn offered<'a>(values: &'a [&'a str]) -> impl Iterator<Item = &'a str
         .filter(|name| !name.is_empty())
 }
 
+/// The outcome of a session that nobody has said one of: whoever would have, ends with the server.
+pub(crate) fn cut_off() -> Outcome {
+    Outcome::Failed("the session was cut off: dockside has stopped on the node".to_owned())
+}
+
 fn exit_message(code: i32) -> String {
     format!("command terminated with non-zero exit code: exit status {code}")
 }

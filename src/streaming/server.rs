@@ -12,14 +12,20 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::{Streaming, protocol::Limits, upgrade};
+use super::{
+    Streaming,
+    protocol::Limits,
+    tls::{Files, Tls, TlsError},
+    upgrade,
+};
 
 /// How long a client may take to say what it wants.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -27,20 +33,32 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// After a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The address cannot be served.
+/// How long clients have for taking the news when the server ends.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Streams cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for exec, attach and port-forward: {source}; choose another --streaming-bind-addr"
-)]
-pub struct BindError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum BindError {
+    /// The address cannot be had.
+    #[error(
+        "cannot listen on {address} for exec, attach and port-forward: {source}; choose another --streaming-bind-addr"
+    )]
+    Address {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("--stream-tls-cert, --stream-tls-key: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A bound server that does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     shared: Arc<Shared>,
 }
 
@@ -68,21 +86,31 @@ impl Shared {
 }
 
 impl Server {
-    /// Takes the address; a port of 0 takes any free one.
-    pub async fn bind(address: SocketAddr, limits: Limits) -> Result<Self, BindError> {
-        let failed = |source| BindError { address, source };
+    /// Takes the address; a port of 0 takes any free one. With a certificate, TLS is spoken there.
+    pub async fn bind(
+        address: SocketAddr,
+        certificate: Option<Files>,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let tls = certificate.map(Tls::load).transpose()?.map(Arc::new);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let failed = |source| BindError::Address { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let room = room();
         let shared = Arc::new(Shared {
-            streaming: Arc::new(Streaming::new(reachable(bound))),
+            streaming: Arc::new(Streaming::new(scheme, reachable(bound))),
             limits,
             sessions: Arc::new(Semaphore::new(room)),
             forwards: Arc::new(Semaphore::new(room)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
-        Ok(Self { listener, shared })
+        Ok(Self {
+            listener,
+            tls,
+            shared,
+        })
     }
 
     /// Gives out this server's URLs.
@@ -95,7 +123,7 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` is ready, and ends all sessions then.
+    /// Serves until `shutdown` is ready, and ends all sessions then: their clients are told, if they listen.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         loop {
@@ -104,8 +132,8 @@ impl Server {
                 () = &mut shutdown => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let shared = Arc::clone(&self.shared);
-                        self.shared.spawn(connection(stream, shared));
+                        let (shared, tls) = (Arc::clone(&self.shared), self.tls.clone());
+                        self.shared.spawn(accept(stream, tls, shared));
                     }
                     Err(error) => {
                         // Most likely too many open files; others close some.
@@ -118,13 +146,30 @@ impl Server {
         drop(self.listener);
         self.shared.stop.cancel();
         self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        if timeout(ENDING, self.shared.tasks.wait()).await.is_err() {
+            warn!("{} streams had to be broken off", self.shared.tasks.len());
+        }
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+async fn accept(stream: TcpStream, tls: Option<Arc<Tls>>, shared: Arc<Shared>) {
     // A key press is a packet of its own.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return serve(stream, shared).await;
+    };
+    match timeout(REQUEST, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, shared).await,
+        Ok(Err(error)) => debug!("a connection for a stream does not speak TLS: {error}"),
+        Err(_) => debug!("a connection for a stream was silent"),
+    }
+}
+
+/// Answers requests on a connection, until one of them takes it over.
+async fn serve<IO>(stream: IO, shared: Arc<Shared>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| {
         let response = upgrade::answer(request, &shared);
         async move { Ok::<_, std::convert::Infallible>(response) }
@@ -179,11 +224,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_told() {
-        let first = Server::bind("127.0.0.1:0".parse().unwrap(), Limits::default())
+        let first = Server::bind("127.0.0.1:0".parse().unwrap(), None, Limits::default())
             .await
             .unwrap();
         let address = first.address().unwrap();
-        let error = Server::bind(address, Limits::default()).await.unwrap_err();
+        let error = Server::bind(address, None, Limits::default()).await.unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains(&address.to_string()) && text.contains("in use"),

@@ -16,16 +16,19 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
 use super::{
     Command, Ports, Session,
+    held::Held,
     protocol::{Limits, ProtocolError, RemoteProtocol},
     server::Shared,
     session::{Forward, Remote, Streams},
     spdy,
     websocket::{self, ForwardSubprotocol, RemoteSubprotocol},
 };
+use crate::metrics;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -46,6 +49,9 @@ enum ForwardOver {
     Spdy,
     WebSocket(ForwardSubprotocol),
 }
+
+/// What a session takes up while it is open: its place among all, and its count.
+type Place = (OwnedSemaphorePermit, metrics::OpenSession);
 
 /// Why there is no session, and what the client may want to know about that.
 struct Refusal {
@@ -114,11 +120,12 @@ fn begin(mut request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Answer,
         return Err(Refusal::new(StatusCode::NOT_FOUND, why));
     };
     let upgrade = hyper::upgrade::on(&mut request);
+    let headers = request.headers();
+    let place = |kind| (permit, metrics::session(kind));
     match session {
-        Session::Exec(command) | Session::Attach(command) => {
-            remote(request.headers(), command, upgrade, permit, shared)
-        }
-        Session::PortForward(ports) => forward(request.headers(), ports, upgrade, permit, shared),
+        Session::Exec(command) => remote(headers, command, upgrade, place("exec"), shared),
+        Session::Attach(command) => remote(headers, command, upgrade, place("attach"), shared),
+        Session::PortForward(ports) => forward(headers, ports, upgrade, place("port-forward"), shared),
     }
 }
 
@@ -126,7 +133,7 @@ fn remote(
     headers: &HeaderMap,
     command: Command,
     upgrade: OnUpgrade,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     shared: &Arc<Shared>,
 ) -> Result<Answer, Refusal> {
     let (over, answer) = if is_websocket(headers)? {
@@ -141,25 +148,25 @@ fn remote(
             spdy::negotiate(&offers).ok_or_else(|| Refusal::protocols(&offers, &spdy::REMOTE_PROTOCOLS))?;
         (RemoteOver::Spdy(chosen), spdy_answer(chosen.name()))
     };
-    let limits = shared.limits;
+    let (limits, hold) = (shared.limits, (place, shared.tasks.token()));
     shared.spawn(async move {
         let Command { streams, run } = command;
-        match streams_of(upgrade, over, streams, limits).await {
+        match streams_of(upgrade, hold, over, streams, limits).await {
             Ok(remote) => run(remote).await,
             Err(error) => debug!("a client's streams did not come about: {error}"),
         }
-        drop(permit);
     });
     Ok(answer)
 }
 
 async fn streams_of(
     upgrade: OnUpgrade,
+    hold: Hold,
     over: RemoteOver,
     streams: Streams,
     limits: Limits,
 ) -> Result<Remote, Failure> {
-    let io = connection(upgrade).await?;
+    let io = connection(upgrade, hold).await?;
     Ok(match over {
         // What was read too far is in the connection still.
         RemoteOver::Spdy(protocol) => spdy::remote(io, Bytes::new(), protocol, streams, limits).await?,
@@ -171,7 +178,7 @@ fn forward(
     headers: &HeaderMap,
     ports: Ports,
     upgrade: OnUpgrade,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     shared: &Arc<Shared>,
 ) -> Result<Answer, Refusal> {
     let (over, answer) = if is_websocket(headers)? {
@@ -191,13 +198,13 @@ fn forward(
         }
         (ForwardOver::Spdy, spdy_answer(spdy::FORWARD_PROTOCOL))
     };
-    let server = Arc::clone(shared);
+    let (server, hold) = (Arc::clone(shared), (place, shared.tasks.token()));
     shared.spawn(async move {
         let Ports {
             announced,
             mut connect,
         } = ports;
-        match forwards_of(upgrade, over, announced, server.limits).await {
+        match forwards_of(upgrade, hold, over, announced, server.limits).await {
             Ok(mut forwards) => {
                 while let Some(forward) = forwards.recv().await {
                     let Ok(one) = Arc::clone(&server.forwards).try_acquire_owned() else {
@@ -215,18 +222,18 @@ fn forward(
             }
             Err(error) => debug!("a client's port-forward did not come about: {error}"),
         }
-        drop(permit);
     });
     Ok(answer)
 }
 
 async fn forwards_of(
     upgrade: OnUpgrade,
+    hold: Hold,
     over: ForwardOver,
     ports: Vec<u16>,
     limits: Limits,
 ) -> Result<mpsc::Receiver<Forward>, Failure> {
-    let io = connection(upgrade).await?;
+    let io = connection(upgrade, hold).await?;
     Ok(match over {
         ForwardOver::Spdy => spdy::forward(io, Bytes::new(), limits),
         ForwardOver::WebSocket(ForwardSubprotocol::Channels(encoding)) => {
@@ -247,8 +254,14 @@ enum Failure {
     Protocol(#[from] ProtocolError),
 }
 
-async fn connection(upgrade: OnUpgrade) -> Result<TokioIo<Upgraded>, hyper::Error> {
-    upgrade.await.map(TokioIo::new)
+/// What a session has until its connection is closed: its place, and the server's patience.
+type Hold = (Place, TaskTrackerToken);
+
+async fn connection(upgrade: OnUpgrade, hold: Hold) -> Result<Held<TokioIo<Upgraded>, Hold>, hyper::Error> {
+    Ok(Held {
+        io: TokioIo::new(upgrade.await?),
+        _until: hold,
+    })
 }
 
 /// Whether a WebSocket or a SPDY connection is wanted. Anything else is refused.

@@ -46,3 +46,14 @@ remove_cgroups() {
   done
 }
 rmdir_all() { find "$1" -depth -type d -exec rmdir {} \; && [ ! -d "$1" ]; }
+
+# The base address of this machine's Debian mirror, as apt understands its own sources.
+debian_mirror() {
+  local uri=${DOCKSIDE_DEBIAN_MIRROR:-}
+  if [ -z "$uri" ]; then
+    uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' \
+      'Component: main' | sort -u | head -n 1)
+  fi
+  [ -n "$uri" ] || die "apt has no Debian source: set DOCKSIDE_DEBIAN_MIRROR"
+  echo "$uri"
+}

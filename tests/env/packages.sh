@@ -51,17 +51,6 @@ unpack() {
   rm -rf "$cache/$name.new/deb" "${cache:?}/$name"
 }
 
-# The base address of this machine's Debian mirror, as apt understands its own sources.
-mirror() {
-  local uri=${DOCKSIDE_DEBIAN_MIRROR:-}
-  if [ -z "$uri" ]; then
-    uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' \
-      'Component: main' | sort -u | head -n 1)
-  fi
-  [ -n "$uri" ] || die "apt has no Debian source to take suite $engine from: set DOCKSIDE_DEBIAN_MIRROR"
-  echo "$uri"
-}
-
 install_tools
 
 if [ ! -d "$cache/distribution" ]; then
@@ -75,7 +64,7 @@ case $engine in distribution | socket) exit 0 ;; esac
 if [ ! -d "$cache/$engine" ]; then
   say "unpacking the Engine of Debian $engine"
   # Without lists apt cannot tell which of its sources is Debian's.
-  uri=$(mirror 2>/dev/null) || { update_once; uri=$(mirror); }
+  uri=$(debian_mirror 2>/dev/null) || { update_once; uri=$(debian_mirror); }
   apt_dir=$cache/$engine.apt
   mkdir -p "$apt_dir/lists/partial" "$apt_dir/parts"
   echo "deb $uri $engine main" >"$apt_dir/sources.list"

@@ -71,21 +71,35 @@ async fn an_engine_that_hangs_is_reported_within_a_second() {
     assert!(ready(&daemon).await.0);
     let pod = daemon.pod("one");
     let sandbox = daemon.run_pod(&pod).await;
+    // What the last call has changed is looked at before.
+    daemon.sandbox_status(&sandbox).await;
     proxy.freeze();
     // Callers that hang must not keep others from the answer.
     let mut waiting = Vec::new();
     for _ in 0..50 {
         let mut runtime = daemon.runtime();
+        // One that is not remembered is asked of the Engine.
+        let request = cri::ContainerStatusRequest {
+            container_id: "feedfeedfeed".into(),
+            verbose: false,
+        };
         waiting.push(tokio::spawn(async move {
-            runtime
-                .list_containers(cri::ListContainersRequest::default())
-                .await
-                .map(drop)
+            runtime.container_status(request).await.map(drop)
         }));
     }
     for _ in 0..3 {
         let (up, message) = ready(&daemon).await;
         assert!(!up && !message.is_empty(), "{message}");
+    }
+    // The node has not become empty: what the Engine has said last holds until its events break off.
+    let list = daemon
+        .runtime()
+        .list_pod_sandbox(cri::ListPodSandboxRequest::default())
+        .await;
+    match list {
+        Ok(list) => assert!(list.into_inner().items.iter().any(|item| item.id == sandbox)),
+        // Another test's pod has just changed.
+        Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error}"),
     }
     for answer in waiting {
         let error = answer.await.unwrap().unwrap_err();

@@ -1,5 +1,7 @@
 //! Calls of any RPC with any bytes.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes};
 use support::Daemon;
 use tonic::{
@@ -71,5 +73,11 @@ pub(crate) async fn call(daemon: &Daemon, rpc: &str, message: &[u8]) -> Result<O
     let answer = client
         .server_streaming(request, rpc.parse().unwrap(), Raw)
         .await?;
-    answer.into_inner().message().await
+    let mut stream = answer.into_inner();
+    if rpc.ends_with("/GetContainerEvents") {
+        // Open, and silent until something happens.
+        let first = tokio::time::timeout(Duration::from_millis(200), stream.message()).await;
+        return first.unwrap_or(Ok(None));
+    }
+    stream.message().await
 }

@@ -38,11 +38,11 @@ async fn the_pause_image_is_pulled_when_a_sandbox_needs_it_and_is_pinned() {
         .map(|image| image.id)
         .collect();
     assert_eq!(pinned, [image.id]);
-    // It is not looked for when it is there.
+    // It is not pulled again when it is there.
     proxy.take();
     daemon.run_pod(&daemon.pod("d")).await;
     let calls = proxy.take();
-    assert_eq!(calls.of("GET", "/images/{name}/json"), 0, "{calls}");
+    assert_eq!(calls.of("POST", "/images/create"), 0, "{calls}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,7 +64,11 @@ async fn a_resolv_conf_that_cannot_be_written_leaves_nothing() {
     let model = daemon.run_pod(&daemon.pod("model")).await;
     let mut inspect = support::Engine::get().inspect(&model);
     inspect["ResolvConfPath"] = "/no/such/directory/resolv.conf".into();
-    proxy.rule(Rule::on("GET", "/containers/{id}/json", Action::Answer(200, inspect)).times(1));
+    proxy.rule(Rule::on(
+        "GET",
+        "/containers/{id}/json",
+        Action::Answer(200, inspect),
+    ));
     let error = try_run(&daemon, &pod).await.unwrap_err();
     assert!(
         error.message().contains("/no/such/directory/resolv.conf"),

@@ -1,10 +1,22 @@
 //! A WebSocket client of the remote command and port-forward protocols.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Bytes, Message, client::IntoClientRequest},
@@ -21,7 +33,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection that has channels.
 pub(crate) struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
 }
 
 /// All that came until the end.
@@ -55,8 +67,40 @@ impl Ended {
 
 /// Where a URL leads, and its path.
 pub(crate) fn address(url: &str) -> (&str, &str) {
-    let rest = url.strip_prefix("http://").expect("an absolute URL");
+    let (_, rest) = url.split_once("://").expect("an absolute URL");
     rest.split_at(rest.find('/').unwrap())
+}
+
+/// A connection, with TLS or without.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+pub(crate) type Stream = Box<dyn Io>;
+
+/// The certificate that servers of these tests have.
+pub(crate) const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/streaming/tls/cert.pem");
+
+/// Connects to where a URL leads. TLS trusts [`CERTIFICATE`] alone.
+pub(crate) async fn connect(url: &str) -> Stream {
+    let (host, _) = address(url);
+    let stream = TcpStream::connect(host).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    if !url.starts_with("https:") {
+        return Box::new(stream);
+    }
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(CERTIFICATE).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.rsplit_once(':').unwrap().0)
+        .unwrap()
+        .to_owned();
+    let tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    Box::new(tls.unwrap())
 }
 
 impl Client {
@@ -66,7 +110,7 @@ impl Client {
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol.parse().unwrap());
-        let stream = TcpStream::connect(host).await.unwrap();
+        let stream = connect(url).await;
         let (socket, answer) = client_async(request, stream).await.unwrap();
         assert_eq!(answer.headers()["sec-websocket-protocol"], protocol);
         Self { socket }

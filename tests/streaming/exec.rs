@@ -99,20 +99,11 @@ async fn a_command_that_is_not_there_is_an_error_and_no_output() {
 async fn a_client_that_reads_slowly_holds_the_command_not_the_memory() {
     let node = Node::new().await;
     let id = node.asleep().await;
-    let memory = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", node.daemon.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_ascii_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    let before = memory();
+    let before = node.memory();
     let url = node.exec(&id, "head -c 100000000 /dev/zero", |_| {}).await;
     let client = Client::open(&url, "v4.channel.k8s.io").await;
     sleep(Duration::from_secs(2)).await;
-    let grown = memory().saturating_sub(before);
+    let grown = node.memory().saturating_sub(before);
     assert!(grown < 10_000, "{grown} kB more");
     let ended = client.ended().await;
     assert_eq!((ended.stdout.len(), ended.code()), (100_000_000, 0));

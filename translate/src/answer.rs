@@ -102,6 +102,9 @@ answer! {
         default_runtime: String,
         /// containerd as the Engine uses it.
         containerd: InfoContainerd,
+        /// Where CDI specifications are looked for, from API 1.44 on.
+        #[serde(rename = "CDISpecDirs")]
+        cdi_spec_dirs: Vec<String>,
     }
 
     /// containerd as the Engine uses it, in `GET /info` from API 1.46 on.
@@ -314,6 +317,26 @@ answer! {
         kind: String,
         /// The digests of the unpacked layers, the lowest first.
         layers: Vec<String>,
+    }
+
+    /// One event of `GET /events`.
+    Event {
+        /// The sort of object, such as `container` or `image`.
+        #[serde(rename = "Type")]
+        kind: String,
+        /// What became of it, such as `start`.
+        action: String,
+        /// Which object.
+        actor: EventActor,
+    }
+
+    /// The object of an event.
+    EventActor {
+        /// A container's id; of an image its id or a name.
+        #[serde(rename = "ID")]
+        id: String,
+        /// A container's labels are among them.
+        attributes: BTreeMap<String, String>,
     }
 
     /// `GET /exec/{id}/json`.

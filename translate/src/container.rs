@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bollard_stubs::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 
 use crate::{
-    Invalid, cgroup, devices,
+    Invalid, annotations, cgroup, devices,
     facts::{EngineFacts, HostView},
     labels::{self, ContainerRecord, SandboxRecord},
     logs, mounts, namespaces, paths, required, resources,
@@ -103,7 +103,12 @@ pub fn plan(
     // The sandbox had the runtime once: if it has none now, the Engine was given others since.
     let runtime = handler(&sandbox.runtime_handler, facts)
         .map_err(|error| Invalid::new("pod_sandbox_id", format!("the sandbox's runtime: {}", error.why)))?;
-    let mounts = mounts::container(&config.mounts, facts, runtime.as_deref().unwrap_or_default())?;
+    let mounts = mounts::container(
+        &config.mounts,
+        facts,
+        host,
+        runtime.as_deref().unwrap_or_default(),
+    )?;
     let parent = pod
         .linux
         .as_ref()
@@ -125,13 +130,18 @@ pub fn plan(
             config.log_path
         ));
     }
+    let given = [&recorded.annotations, &config.annotations];
+    let (mut annotations, caveat) = annotations::to_runtime(&given, runtime.as_deref(), facts);
+    annotations.extend(resources.annotations);
+    caveats.extend(caveat);
     if config.windows.is_some() {
         caveats.push("windows: passed over, these containers are Linux's".to_owned());
     }
 
     let record = ContainerRecord {
         log_path,
-        config: recorded_config(config),
+        config: recorded_config(config, host),
+        user: security.identity,
         image_ref: request.image_ref.to_owned(),
         created_at: request.created_at,
     };
@@ -184,7 +194,7 @@ pub fn plan(
             memory: resources.memory,
             memory_swap: resources.memory_swap,
             oom_score_adj: resources.oom_score_adj,
-            annotations: (!resources.annotations.is_empty()).then_some(resources.annotations),
+            annotations: (!annotations.is_empty()).then_some(annotations),
             binds: (!mounts.binds.is_empty()).then_some(mounts.binds),
             ..HostConfig::default()
         }),
@@ -212,14 +222,26 @@ pub fn after_start(
     resources::create(resources, facts, host).map(|settings| settings.after_start)
 }
 
-/// The configuration as it is recorded: without what the Engine has anyway.
-fn recorded_config(config: &cri::ContainerConfig) -> cri::ContainerConfig {
-    cri::ContainerConfig {
+/// The configuration as it is recorded: without what the Engine has anyway, and with the ids of mounted
+/// images, by which the kubelet knows that they are in use.
+fn recorded_config(config: &cri::ContainerConfig, host: &HostView) -> cri::ContainerConfig {
+    let mut recorded = cri::ContainerConfig {
         command: Vec::new(),
         args: Vec::new(),
         envs: Vec::new(),
         ..config.clone()
+    };
+    for image in recorded
+        .mounts
+        .iter_mut()
+        .filter_map(|mount| mount.image.as_mut())
+    {
+        if let Some(id) = host.volume_images.get(&image.image) {
+            image.image.clone_from(id);
+            image.image_ref.clone_from(id);
+        }
     }
+    recorded
 }
 
 /// Command or arguments; `None` leaves them to the image.

@@ -23,6 +23,10 @@ pub fn container(devices: &[Device], host: &HostView) -> Result<Vec<DeviceMappin
         let field = |name: &str| format!("config.devices[{index}].{name}");
         paths::absolute(&device.host_path, &field("host_path"))?;
         paths::absolute(&device.container_path, &field("container_path"))?;
+        if host.missing_devices.contains(&device.host_path) {
+            let why = format!("there is no {:?} on the node", device.host_path);
+            return Err(Invalid::new(field("host_path"), why));
+        }
         let source = host
             .device_links
             .get(&device.host_path)
@@ -55,7 +59,7 @@ fn permissions(text: &str, field: &str) -> Result<String, Invalid> {
 /// `HostConfig.DeviceRequests` for devices that a CDI specification describes.
 ///
 /// The Engine knows the `cdi` driver from API 1.44 on (and up to 28.1 only where `features.cdi`
-/// is set); on an older one the request would be taken for a GPU's.
+/// is set); on an older one the request would be taken for a GPU's, and fail at start where it is off.
 pub fn cdi(devices: &[CdiDevice], facts: &EngineFacts) -> Result<Vec<DeviceRequest>, Invalid> {
     if devices.is_empty() {
         return Ok(Vec::new());
@@ -69,6 +73,10 @@ pub fn cdi(devices: &[CdiDevice], facts: &EngineFacts) -> Result<Vec<DeviceReque
                 facts.api
             ),
         ));
+    }
+    if !facts.cdi {
+        let why = "CDI is off in the docker engine; set features.cdi to true in its daemon.json";
+        return Err(Invalid::new("config.CDI_devices", why));
     }
     let mut ids: Vec<String> = Vec::with_capacity(devices.len());
     for (index, device) in devices.iter().enumerate() {
@@ -151,6 +159,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_is_refused() {
+        let mut host = HostView::default();
+        host.missing_devices.insert("/dev/none".to_owned());
+        let error = container(&[device("/dev/none", "/dev/x", "")], &host).unwrap_err();
+        assert_eq!(error.field, "config.devices[0].host_path");
+    }
+
+    #[test]
     fn refuses() {
         for (bad, field) in [
             (device("", "/dev/x", ""), "config.devices[1].host_path"),
@@ -199,6 +215,8 @@ mod tests {
             let error = cdi(&[named(bad)], &facts).unwrap_err();
             assert_eq!(error.field, "config.CDI_devices[0].name", "{bad:?}");
         }
+        facts.cdi = false;
+        assert!(cdi(&names, &facts).unwrap_err().why.contains("daemon.json"));
         facts.api = ApiVersion::FLOOR;
         assert!(cdi(&names, &facts).unwrap_err().why.contains("1.44"));
         assert_eq!(cdi(&[], &facts), Ok(vec![]));

@@ -8,7 +8,10 @@ use std::{
     str::FromStr,
 };
 
-use crate::answer::{Info, Version};
+use crate::{
+    accounts::Accounts,
+    answer::{Info, Version},
+};
 
 /// A version of the Engine API, such as 1.41.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,8 +29,12 @@ impl ApiVersion {
     pub const CEILING: Self = Self::new(1, 51);
     /// `signal` on stop, `shared-size` on the image list (Engine 23.0).
     pub const V1_42: Self = Self::new(1, 42);
+    /// Annotations for the OCI runtime (Engine 24.0).
+    pub const V1_43: Self = Self::new(1, 43);
     /// Read-only binds become recursive unless told otherwise (Engine 25.0).
     pub const V1_44: Self = Self::new(1, 44);
+    /// Mounts of images (Engine 28.0).
+    pub const V1_48: Self = Self::new(1, 48);
 
     /// The version `major.minor`.
     pub const fn new(major: u16, minor: u16) -> Self {
@@ -96,6 +103,8 @@ pub struct EngineFacts {
     pub containerd_store: bool,
     /// containerd's socket; empty from Engines that do not tell (before 27.0).
     pub containerd_address: String,
+    /// Whether devices are injected by CDI specifications.
+    pub cdi: bool,
     /// Whether AppArmor profiles are applied.
     pub apparmor: bool,
     /// Whether SELinux labels are applied.
@@ -138,6 +147,8 @@ impl EngineFacts {
                 .iter()
                 .any(|pair| matches!(pair.as_slice(), [key, value] if key == "driver-type" && value.starts_with("io.containerd.snapshotter."))),
             containerd_address: info.containerd.address.clone(),
+            // Empty where it is switched off.
+            cdi: !info.cdi_spec_dirs.is_empty(),
             apparmor: option("apparmor"),
             selinux: option("selinux"),
             seccomp: option("seccomp"),
@@ -146,7 +157,7 @@ impl EngineFacts {
     }
 }
 
-/// What the daemon read on the host for one request, because a translation may not.
+/// What the daemon read for one request, because a translation may not.
 #[derive(Debug, Clone, Default)]
 pub struct HostView {
     /// The text of the `Localhost` seccomp profile the request names, if it names one.
@@ -155,9 +166,17 @@ pub struct HostView {
     pub apparmor_profiles: Option<BTreeSet<String>>,
     /// The real paths of the requested devices' host paths, where these are symbolic links.
     pub device_links: BTreeMap<String, String>,
+    /// Those of the requested devices' host paths that do not exist: the Engine would fail only at start.
+    pub missing_devices: BTreeSet<String>,
     /// The SELinux label of the process of the sandbox that a container joins, as the Engine tells it;
     /// empty without SELinux.
     pub sandbox_label: String,
+    /// `USER` of the image that a container is made from.
+    pub image_user: String,
+    /// The users and groups of that image.
+    pub accounts: Accounts,
+    /// The ids of the images that are to be mounted, by the names that the request gives them.
+    pub volume_images: BTreeMap<String, String>,
     /// The lowest `oom_score_adj` that containers may be given here; `None` means no limit.
     pub oom_score_adj_floor: Option<i32>,
 }

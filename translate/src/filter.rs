@@ -2,25 +2,62 @@
 
 use std::collections::BTreeMap;
 
+/// What the filters look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its sandbox's id; a sandbox has none.
+    pub sandbox_id: &'a str,
+    /// The number of its state.
+    pub state: i32,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a cri::PodSandbox> for Item<'a> {
+    fn from(item: &'a cri::PodSandbox) -> Self {
+        Self {
+            id: &item.id,
+            sandbox_id: "",
+            state: item.state,
+            labels: &item.labels,
+        }
+    }
+}
+
+impl<'a> From<&'a cri::Container> for Item<'a> {
+    fn from(item: &'a cri::Container) -> Self {
+        Self {
+            id: &item.id,
+            sandbox_id: &item.pod_sandbox_id,
+            state: item.state,
+            labels: &item.labels,
+        }
+    }
+}
+
 /// Whether a listed sandbox is wanted. Ids match by their beginning, as they did in dockershim.
-pub fn sandbox(item: &cri::PodSandbox, filter: &cri::PodSandboxFilter) -> bool {
+pub fn sandbox<'a>(item: impl Into<Item<'a>>, filter: &cri::PodSandboxFilter) -> bool {
+    let item = item.into();
     item.id.starts_with(&filter.id)
         && filter
             .state
             .as_ref()
             .is_none_or(|wanted| wanted.state == item.state)
-        && has_all(&item.labels, &filter.label_selector)
+        && has_all(item.labels, &filter.label_selector)
 }
 
 /// Whether a listed container is wanted.
-pub fn container(item: &cri::Container, filter: &cri::ContainerFilter) -> bool {
+pub fn container<'a>(item: impl Into<Item<'a>>, filter: &cri::ContainerFilter) -> bool {
+    let item = item.into();
     item.id.starts_with(&filter.id)
-        && item.pod_sandbox_id.starts_with(&filter.pod_sandbox_id)
+        && item.sandbox_id.starts_with(&filter.pod_sandbox_id)
         && filter
             .state
             .as_ref()
             .is_none_or(|wanted| wanted.state == item.state)
-        && has_all(&item.labels, &filter.label_selector)
+        && has_all(item.labels, &filter.label_selector)
 }
 
 fn has_all(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {

@@ -21,6 +21,12 @@ pub const TYPE_CONTAINER: &str = "container";
 pub const SANDBOX_ID: &str = "io.kubernetes.sandbox.id";
 /// Where a container's log is wanted.
 pub const LOG_PATH: &str = "io.kubernetes.container.logpath";
+/// The pod's name, on what the kubelet makes.
+pub const POD_NAME: &str = "io.kubernetes.pod.name";
+/// The pod's namespace.
+pub const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+/// The pod's uid.
+pub const POD_UID: &str = "io.kubernetes.pod.uid";
 /// `POD` on a pause container.
 pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// In front of the key of each annotation.
@@ -60,6 +66,9 @@ pub struct ContainerRecord {
     /// The image's digest reference, or its id, at the time of creation.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image_ref: String,
+    /// Who its first process is started as; `None` where another program made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<cri::LinuxContainerUser>,
     /// Nanoseconds since the epoch; 0 where it is not known.
     pub created_at: i64,
 }

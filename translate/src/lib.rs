@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
+mod annotations;
 pub mod answer;
 pub mod cgroup;
 pub mod cni;
@@ -27,6 +29,7 @@ pub mod resources;
 pub mod sandbox;
 pub mod security;
 pub mod signal;
+pub mod stats;
 pub mod status;
 pub mod sysctls;
 pub mod time;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bollard_stubs::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
+use bollard_stubs::models::{
+    Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountType,
+};
 use cri::MountPropagation;
 
 use crate::{
     Invalid,
-    facts::{ApiVersion, EngineFacts},
+    facts::{ApiVersion, EngineFacts, HostView},
     paths,
 };
 
@@ -37,16 +39,60 @@ pub fn sources(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
         .map(|mount| mount.host_path.as_str())
 }
 
+/// The images that are to be mounted: the caller looks their ids up into [`HostView::volume_images`], and
+/// whether the paths in them exist, which the Engine would notice only at start.
+pub fn images(mounts: &[cri::Mount]) -> impl Iterator<Item = ImageVolume<'_>> {
+    mounts.iter().enumerate().filter_map(|(index, mount)| {
+        Some(ImageVolume {
+            index,
+            image: image(mount)?,
+            sub_path: &mount.image_sub_path,
+        })
+    })
+}
+
+/// An image that is to be mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageVolume<'a> {
+    /// The mount's place in the request.
+    pub index: usize,
+    /// The image's name or id.
+    pub image: &'a str,
+    /// What of it is mounted, relative to its root; empty for all of it.
+    pub sub_path: &'a str,
+}
+
+impl ImageVolume<'_> {
+    /// Refuses the mount: the kubelet shows a reason of its own for that.
+    pub fn refuse(&self, field: &str, why: impl std::fmt::Display) -> Invalid {
+        volume_error(field, why).within(&format!("config.mounts[{}]", self.index))
+    }
+}
+
+fn volume_error(field: &str, why: impl std::fmt::Display) -> Invalid {
+    Invalid::new(field, format!("{IMAGE_VOLUME_MOUNT_FAILED}: {why}"))
+}
+
+/// Whether the Engine can mount images.
+pub fn image_volumes(facts: &EngineFacts) -> bool {
+    facts.api >= ApiVersion::V1_48
+}
+
 /// The mounts of a container that runs under the OCI runtime `runtime` (empty: the Engine's default).
 ///
 /// Read-only is not recursive unless the request says so, which the Engine must be told from API 1.44 on,
 /// where it made the opposite its default.
-pub fn container(mounts: &[cri::Mount], facts: &EngineFacts, runtime: &str) -> Result<Mounts, Invalid> {
+pub fn container(
+    mounts: &[cri::Mount],
+    facts: &EngineFacts,
+    host: &HostView,
+    runtime: &str,
+) -> Result<Mounts, Invalid> {
     let mut out = Mounts::default();
     let mut targets = BTreeSet::new();
     for (index, mount) in mounts.iter().enumerate() {
         let within = |error: Invalid| error.within(&format!("config.mounts[{index}]"));
-        let propagation = check(mount, facts, runtime).map_err(within)?;
+        check_target(mount).map_err(within)?;
         if !targets.insert(paths::clean(&mount.container_path)) {
             let why = format!(
                 "{:?} is already the place of an earlier mount",
@@ -54,6 +100,13 @@ pub fn container(mounts: &[cri::Mount], facts: &EngineFacts, runtime: &str) -> R
             );
             return Err(within(Invalid::new("container_path", why)));
         }
+        check_common(mount).map_err(within)?;
+        if let Some(image) = image(mount) {
+            out.mounts
+                .push(image_mount(mount, image, facts, host).map_err(within)?);
+            continue;
+        }
+        let propagation = check_bind(mount, facts, runtime).map_err(within)?;
         if propagation.is_none() {
             out.caveats.push(format!(
                 "mount {:?}: mounts made below {:?} on the node show up in the container, because the \
@@ -115,13 +168,7 @@ fn around_data(source: &str, facts: &EngineFacts) -> bool {
             .any(|source| source.starts_with(root) || root.starts_with(source))
 }
 
-/// Checks everything about one mount that does not depend on the others. The answer is the propagation
-/// to ask for; `None` leaves it to the Engine, which then takes `rslave`.
-fn check(
-    mount: &cri::Mount,
-    facts: &EngineFacts,
-    runtime: &str,
-) -> Result<Option<MountBindOptionsPropagationEnum>, Invalid> {
+fn check_target(mount: &cri::Mount) -> Result<(), Invalid> {
     paths::absolute(&mount.container_path, "container_path")?;
     if paths::clean(&mount.container_path) == "/" {
         return Err(Invalid::new(
@@ -129,14 +176,11 @@ fn check(
             "is the container's root, which cannot be mounted over",
         ));
     }
-    if let Some(image) = image(mount) {
-        let why = format!("{IMAGE_VOLUME_MOUNT_FAILED}: image volumes are not supported (image {image:?})");
-        return Err(Invalid::new("image", why));
-    }
-    if !mount.image_sub_path.is_empty() {
-        return Err(Invalid::new("image_sub_path", "is set, but no image is"));
-    }
-    paths::absolute(&mount.host_path, "host_path")?;
+    Ok(())
+}
+
+/// What the Engine can do for no mount at all.
+fn check_common(mount: &cri::Mount) -> Result<(), Invalid> {
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         let field = if mount.uid_mappings.is_empty() {
             "gidMappings"
@@ -152,12 +196,75 @@ fn check(
         );
         return Err(Invalid::new("mount_options", why));
     }
-    let propagation = MountPropagation::try_from(mount.propagation).map_err(|_| {
+    Ok(())
+}
+
+fn propagation(mount: &cri::Mount) -> Result<MountPropagation, Invalid> {
+    MountPropagation::try_from(mount.propagation).map_err(|_| {
         Invalid::new(
             "propagation",
             format!("{} is not a known propagation", mount.propagation),
         )
-    })?;
+    })
+}
+
+/// The mount of an image: read-only and private, as CRI wants it.
+fn image_mount(
+    mount: &cri::Mount,
+    image: &str,
+    facts: &EngineFacts,
+    host: &HostView,
+) -> Result<Mount, Invalid> {
+    if !image_volumes(facts) {
+        let why = format!(
+            "needs engine API {} (Engine 28.0), this one speaks {}",
+            ApiVersion::V1_48,
+            facts.api
+        );
+        return Err(volume_error("image", why));
+    }
+    if !mount.readonly {
+        return Err(volume_error("readonly", "an image can only be mounted read-only"));
+    }
+    if !mount.host_path.is_empty() {
+        return Err(volume_error("host_path", "is set beside an image"));
+    }
+    if propagation(mount)? != MountPropagation::PropagationPrivate {
+        return Err(volume_error("propagation", "an image's mount is always private"));
+    }
+    let id = host.volume_images.get(image);
+    let id = id.ok_or_else(|| volume_error("image", format!("there is no image {image:?}")))?;
+    Ok(Mount {
+        typ: Some(MountType::IMAGE),
+        source: Some(id.clone()),
+        target: Some(mount.container_path.clone()),
+        read_only: Some(true),
+        image_options: sub_path(&mount.image_sub_path)?.map(|path| MountImageOptions { subpath: Some(path) }),
+        ..Default::default()
+    })
+}
+
+/// The path below an image's root; `None` is the root itself.
+fn sub_path(path: &str) -> Result<Option<String>, Invalid> {
+    if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == "..") {
+        let why = format!("{path:?} is not a path that stays below the image's root");
+        return Err(volume_error("image_sub_path", why));
+    }
+    Ok((!path.is_empty()).then(|| path.to_owned()))
+}
+
+/// Checks everything about one bind that does not depend on the others. The answer is the propagation
+/// to ask for; `None` leaves it to the Engine, which then takes `rslave`.
+fn check_bind(
+    mount: &cri::Mount,
+    facts: &EngineFacts,
+    runtime: &str,
+) -> Result<Option<MountBindOptionsPropagationEnum>, Invalid> {
+    if !mount.image_sub_path.is_empty() {
+        return Err(Invalid::new("image_sub_path", "is set, but no image is"));
+    }
+    paths::absolute(&mount.host_path, "host_path")?;
+    let propagation = propagation(mount)?;
     if mount.recursive_read_only {
         check_recursive(mount, propagation, facts, runtime)?;
     }

@@ -52,8 +52,11 @@ pub fn status(
     cri::StatusResponse {
         status: Some(cri::RuntimeStatus { conditions }),
         runtime_handlers: facts.map(handlers).unwrap_or_default(),
-        // Nothing of it is possible in front of Docker, or proven here, yet.
-        features: Some(cri::RuntimeFeatures::default()),
+        // Of the rest nothing is possible in front of Docker.
+        features: Some(cri::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

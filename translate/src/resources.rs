@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod checked;
+pub mod live;
 mod writes;
 
 use checked::{Amount, Checked};
@@ -188,6 +189,18 @@ pub fn update(
     Ok(ResourceUpdate { body, after, caveats })
 }
 
+/// Notes what an update said that the Engine does not keep: keys and page sizes take the place of
+/// earlier ones of the same name.
+pub fn note(recorded: &mut LinuxContainerResources, update: &LinuxContainerResources) {
+    recorded.unified.extend(update.unified.clone());
+    for limit in &update.hugepage_limits {
+        recorded
+            .hugepage_limits
+            .retain(|known| known.page_size != limit.page_size);
+        recorded.hugepage_limits.push(limit.clone());
+    }
+}
+
 /// What ContainerStatus says of a container's resources: the values of its creation or of its last
 /// update. Unified keys and hugepage limits are unknown to the Engine and are for the caller to add.
 pub fn report(config: &answer::HostConfig) -> ContainerResources {
@@ -268,7 +281,7 @@ fn no_swap_annotation(
         && memory == memory_swap
         && facts.cgroup_driver == CgroupDriver::Systemd
         && facts.cgroup_version == 2
-        && facts.api >= ApiVersion::new(1, 43);
+        && facts.api >= ApiVersion::V1_43;
     let property = (
         "org.systemd.property.MemorySwapMax".to_owned(),
         "uint64 0".to_owned(),

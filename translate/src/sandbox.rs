@@ -5,7 +5,7 @@ use bollard_stubs::models::{
 };
 
 use crate::{
-    Invalid, cgroup, dns,
+    Invalid, annotations, cgroup, dns,
     facts::{EngineFacts, HostView},
     labels::{self, SandboxRecord},
     logs,
@@ -98,6 +98,9 @@ pub fn plan(
     if config.windows.is_some() {
         caveats.push("windows: passed over, these containers are Linux's".to_owned());
     }
+    let runtime = handler(runtime_handler, facts)?;
+    let (annotations, caveat) = annotations::to_runtime(&[&config.annotations], runtime.as_deref(), facts);
+    caveats.extend(caveat);
     let (published, exposed) = match request.network {
         NetworkPlugin::Named(_) if !host_network => ports::publish(&ports),
         // On the node's network a port is the node's as it is; a CNI plugin finds them in the record.
@@ -129,7 +132,8 @@ pub fn plan(
                 .transpose()?
                 .filter(|s| !s.is_empty()),
             cgroup_parent,
-            runtime: handler(runtime_handler, facts)?,
+            runtime,
+            annotations: (!annotations.is_empty()).then_some(annotations),
             group_add: (!security.group_add.is_empty()).then_some(security.group_add),
             readonly_rootfs: Some(security.readonly_rootfs),
             security_opt: Some(security.security_opt),

@@ -1,7 +1,7 @@
 //! Who a container runs as and what it may do.
 
 use bollard_stubs::models::HostConfigCgroupnsModeEnum as CgroupnsMode;
-use cri::{LinuxContainerSecurityContext, LinuxSandboxSecurityContext};
+use cri::{LinuxContainerSecurityContext, LinuxContainerUser, LinuxSandboxSecurityContext};
 
 use crate::{
     Invalid,
@@ -36,6 +36,8 @@ pub struct SecuritySettings {
     pub user: Option<String>,
     /// `HostConfig.GroupAdd`.
     pub group_add: Vec<String>,
+    /// Who the first process will be; `None` for a sandbox, of which nobody asks.
+    pub identity: Option<LinuxContainerUser>,
     /// `HostConfig.CapAdd`.
     pub cap_add: Vec<String>,
     /// `HostConfig.CapDrop`.
@@ -110,16 +112,19 @@ fn read_container(
         ));
     }
     let mut caveats = Vec::new();
-    let user = user::user(
+    let asked = user::user(
         context.run_as_user,
         &context.run_as_username,
         context.run_as_group,
     )?;
     caveats.extend(user::both(context.run_as_user, &context.run_as_username));
-    caveats.extend(user::policy(
-        context.supplemental_groups_policy,
-        context.run_as_group,
-    )?);
+    user::groups(&context.supplemental_groups)?;
+    let who = host.accounts.settle(
+        asked,
+        &host.image_user,
+        &context.supplemental_groups,
+        user::known_policy(context.supplemental_groups_policy)?,
+    )?;
     let (cap_add, cap_drop) = capabilities::read(context.capabilities.as_ref())?;
 
     let seccomp = SECCOMP.read(context.seccomp.as_ref(), deprecated_seccomp(context))?;
@@ -148,8 +153,9 @@ fn read_container(
         Ok((given && !privileged).then(|| paths.to_vec()))
     };
     Ok(SecuritySettings {
-        user,
-        group_add: user::groups(&context.supplemental_groups)?,
+        user: who.user,
+        group_add: who.group_add,
+        identity: Some(who.identity),
         cap_add,
         cap_drop,
         privileged,
@@ -197,6 +203,7 @@ fn read_sandbox(
     Ok(SecuritySettings {
         user: user::user(context.run_as_user, "", context.run_as_group)?,
         group_add: user::groups(&context.supplemental_groups)?,
+        identity: None,
         cap_add: Vec::new(),
         cap_drop: Vec::new(),
         privileged: false,

@@ -16,11 +16,22 @@ const CANNOT_RUN_CODE: i32 = 128;
 
 /// A pause container as the list shows it.
 pub fn sandbox_item(entry: &ContainerEntry, record: &SandboxRecord) -> cri::PodSandbox {
+    let created = entry.created.saturating_mul(1_000_000_000);
+    sandbox_of(&entry.id, entry.state == "running", created, record)
+}
+
+/// The same of one that was inspected.
+pub fn sandbox_item_inspected(inspect: &ContainerInspect, record: &SandboxRecord) -> cri::PodSandbox {
+    let created = time::nanoseconds(&inspect.created);
+    sandbox_of(&inspect.id, is_ready(inspect), created, record)
+}
+
+fn sandbox_of(id: &str, ready: bool, created: i64, record: &SandboxRecord) -> cri::PodSandbox {
     cri::PodSandbox {
-        id: entry.id.clone(),
+        id: id.into(),
         metadata: record.config.metadata.clone(),
-        state: sandbox_state(entry.state == "running").into(),
-        created_at: created_at(record.created_at, entry.created.saturating_mul(1_000_000_000)),
+        state: sandbox_state(ready).into(),
+        created_at: created_at(record.created_at, created),
         labels: record.config.labels.clone(),
         annotations: record.config.annotations.clone(),
         runtime_handler: record.runtime_handler.clone(),
@@ -45,7 +56,7 @@ pub fn sandbox(
     cri::PodSandboxStatus {
         id: inspect.id.clone(),
         metadata: record.config.metadata.clone(),
-        state: sandbox_state(inspect.state.running && !inspect.state.status.eq("paused")).into(),
+        state: sandbox_state(is_ready(inspect)).into(),
         created_at: created_at(record.created_at, time::nanoseconds(&inspect.created)),
         network: Some(cri::PodSandboxNetworkStatus {
             ip: addresses.next().unwrap_or_default(),
@@ -78,6 +89,11 @@ fn namespaces_of(inspect: &ContainerInspect) -> cri::NamespaceOption {
     }
 }
 
+/// Whether a pause container runs, and is not frozen.
+fn is_ready(inspect: &ContainerInspect) -> bool {
+    inspect.state.running && inspect.state.status != "paused"
+}
+
 fn sandbox_state(ready: bool) -> cri::PodSandboxState {
     if ready {
         cri::PodSandboxState::SandboxReady
@@ -105,15 +121,56 @@ pub fn container_item(
     };
     cri::Container {
         id: entry.id.clone(),
+        created_at: created_at(record.created_at, entry.created.saturating_mul(1_000_000_000)),
+        ..container_of(state, sandbox_id, record, &entry.image, &entry.image_id)
+    }
+}
+
+/// The same of one that was inspected.
+pub fn container_item_inspected(
+    inspect: &ContainerInspect,
+    sandbox_id: &str,
+    record: &ContainerRecord,
+) -> cri::Container {
+    cri::Container {
+        id: inspect.id.clone(),
+        created_at: created_at(record.created_at, time::nanoseconds(&inspect.created)),
+        ..container_of(
+            state(inspect),
+            sandbox_id,
+            record,
+            &inspect.config.image,
+            &inspect.image,
+        )
+    }
+}
+
+fn container_of(
+    state: cri::ContainerState,
+    sandbox_id: &str,
+    record: &ContainerRecord,
+    image: &str,
+    image_id: &str,
+) -> cri::Container {
+    cri::Container {
         pod_sandbox_id: sandbox_id.into(),
         metadata: record.config.metadata.clone(),
-        image: Some(image_spec(record, &entry.image)),
-        image_ref: image_ref(record, &entry.image_id),
-        image_id: entry.image_id.clone(),
+        image: Some(image_spec(record, image)),
+        image_ref: image_ref(record, image_id),
+        image_id: image_id.into(),
         state: state.into(),
-        created_at: created_at(record.created_at, entry.created.saturating_mul(1_000_000_000)),
         labels: record.config.labels.clone(),
         annotations: record.config.annotations.clone(),
+        ..Default::default()
+    }
+}
+
+/// An inspected container's state.
+pub fn state(inspect: &ContainerInspect) -> cri::ContainerState {
+    if cannot_run(inspect) {
+        cri::ContainerState::ContainerExited
+    } else {
+        container_state(&inspect.state.status)
     }
 }
 
@@ -140,6 +197,10 @@ pub fn container(inspect: &ContainerInspect, record: &ContainerRecord) -> cri::C
         log_path: record.log_path.clone(),
         resources: Some(reported_resources(inspect, config)),
         stop_signal: signal::from_engine(&inspect.config.stop_signal),
+        user: record
+            .user
+            .clone()
+            .map(|linux| cri::ContainerUser { linux: Some(linux) }),
         ..Default::default()
     };
     match container_state(&state.status) {

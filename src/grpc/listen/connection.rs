@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::{rt::Executor, server::conn::http2, service::service_fn};
+use hyper::{Request, body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::UnixStream,
@@ -14,7 +14,7 @@ use tonic::service::Routes;
 use tracing::debug;
 
 use super::Ending;
-use crate::grpc::{authority::Repaired, deadline};
+use crate::grpc::{authority::Repaired, deadline, meter};
 
 /// How long a client may take from connecting to the end of its preface, which is the first it sends.
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
@@ -62,7 +62,10 @@ pub(super) async fn serve(
         .auto_date_header(false)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| deadline::answer(routes.clone(), request)),
+            service_fn(move |request: Request<Incoming>| {
+                let rpc = meter::name(request.uri().path());
+                meter::metered(rpc, deadline::answer(routes.clone(), request))
+            }),
         );
     pin!(connection);
     select! {

@@ -62,6 +62,12 @@ impl Drop for SocketFile {
     }
 }
 
+/// Whether two paths lead to one file.
+pub(super) fn same(one: &Path, other: &Path) -> bool {
+    let look = |path: &Path| fs::metadata(path).map(|found| identity(&found)).ok();
+    look(one).is_some_and(|one| look(other) == Some(one))
+}
+
 fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }

@@ -99,7 +99,7 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     assert_eq!(entries(scratch.path()), ["x.sock"]);
     let error = refused(&path).await;
     assert!(
-        error.contains(&format!("another process (pid {}) serves it", std::process::id())),
+        error.contains(&format!("(pid {}) serves it; stop it", std::process::id())),
         "{error}"
     );
     UnixStream::connect(&path)
@@ -272,6 +272,34 @@ async fn activated_with_two() {
         Listeners::bind(&[Endpoint::Activation]).await,
         Err(ListenError::NotActivated)
     ));
+}
+
+#[test]
+fn a_path_that_systemd_listens_on_is_served_by_its_socket() {
+    let scratch = TempDir::new().unwrap();
+    activate(
+        "sockets = [listener('a.sock'), listener('b.sock')]; os.symlink(sys.argv[1], sys.argv[1] + '/link')",
+        "activated_at_a_path",
+        scratch.path(),
+    );
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, with the sockets it needs"]
+async fn activated_at_a_path() {
+    let scratch = PathBuf::from(std::env::var_os("SCRATCH").unwrap());
+    let own = scratch.join("c.sock");
+    let endpoints = [scratch.join("link/a.sock"), own.clone()].map(Endpoint::Path);
+    let listeners = Listeners::bind(&endpoints).await.unwrap();
+    assert_eq!(
+        listeners.names().count(),
+        3,
+        "both of systemd's, and one made here"
+    );
+    let _client = UnixStream::connect(scratch.join("a.sock")).await.unwrap();
+    listeners.bound[0].listener.accept().await.unwrap();
+    drop(listeners);
+    assert!(!own.exists() && scratch.join("a.sock").exists());
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub struct Connection {
     last: u32,
     /// The next number of our own.
     next: u32,
+    /// The number that was last reset without ever having been a stream's.
+    invalid: Option<u32>,
     events: VecDeque<Event>,
     output: BytesMut,
     leaving: bool,
@@ -99,6 +101,7 @@ impl Connection {
             streams: HashMap::new(),
             last: 0,
             next: if role == Role::Client { 1 } else { 2 },
+            invalid: None,
             events: VecDeque::new(),
             output: BytesMut::new(),
             leaving: false,
@@ -234,7 +237,8 @@ impl Connection {
         } else {
             id > self.last
         };
-        if never {
+        // A long frame comes in pieces, which want one answer.
+        if never && self.invalid.replace(id) != Some(id) {
             self.fail(id, Status::InvalidStream);
         }
     }
@@ -350,6 +354,8 @@ impl Connection {
 
     /// Ends both halves of a stream. No event tells of it.
     pub fn reset(&mut self, id: u32, status: Status) {
+        // The end of one that was opened and finished at once is waiting still.
+        self.events.retain(|event| *event != Event::Finished(id));
         if self.streams.remove(&id).is_some() {
             Frame::RstStream {
                 id,

@@ -9,7 +9,7 @@ use super::connection::{Event, Role};
 use super::frame::Status;
 use super::headers::Headers;
 use super::link::Link;
-use crate::streaming::protocol::{Limits, ProtocolError, RemoteProtocol};
+use crate::streaming::protocol::{Limits, ProtocolError, RemoteProtocol, cut_off};
 use crate::streaming::queues::Inputs;
 use crate::streaming::resize;
 use crate::streaming::session::{Outcome, Remote, Streams};
@@ -185,9 +185,7 @@ where
         Ok(outcome)
     };
     let outcome = match ended.await {
-        // Whoever should have said so is gone.
-        Ok(outcome) => outcome
-            .unwrap_or_else(|_| Outcome::Failed("the session ended without a result on the node".to_owned())),
+        Ok(outcome) => outcome.unwrap_or_else(|_| cut_off()),
         Err(error) => {
             link.fail(&error).await;
             return Err(error);

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::DuplexStream;
@@ -11,12 +10,7 @@ use tokio::io::DuplexStream;
 use super::connection::{Event, Role};
 use super::headers::Headers;
 use super::link::Link;
-use crate::streaming::protocol::Limits;
-
-pub(in crate::streaming) const LIMITS: Limits = Limits {
-    creation: Duration::from_secs(30),
-    idle: Duration::from_secs(4 * 60 * 60),
-};
+use crate::streaming::testing::LIMITS;
 
 pub(in crate::streaming) struct Client {
     pub(super) link: Link<DuplexStream>,

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::RemoteSubprotocol;
 use super::link::Link;
-use crate::streaming::protocol::{Limits, ProtocolError, RemoteProtocol};
+use crate::streaming::protocol::{Limits, ProtocolError, RemoteProtocol, cut_off};
 use crate::streaming::queues::Inputs;
 use crate::streaming::resize;
 use crate::streaming::session::{Outcome, Remote, Streams};
@@ -81,10 +81,7 @@ where
     let ended = async {
         let outcome = tokio::select! {
             error = link.serve() => return Err(error),
-            // Whoever should have said how it ended may be gone.
-            outcome = &mut result => outcome.unwrap_or_else(|_| {
-                Outcome::Failed("the session ended without a result on the node".to_owned())
-            }),
+            outcome = &mut result => outcome.unwrap_or_else(|_| cut_off()),
         };
         // What the client still sends has no reader, and must not hold up its pings.
         link.inputs = Inputs::default();

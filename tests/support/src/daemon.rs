@@ -2,26 +2,16 @@
 
 use std::{
     fs::{self, File},
+    ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use cri::{image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient};
-use tonic::transport::{Channel, Endpoint};
-
 use crate::{
-    Engine, Env, Options, eventually,
+    Cri, Engine, Env, Options, eventually,
     options::{Identity, write_conflist},
 };
-
-/// A client of the RuntimeService.
-pub type Runtime = RuntimeServiceClient<Channel>;
-/// A client of the ImageService.
-pub type Images = ImageServiceClient<Channel>;
-
-/// CRI's limit for one message.
-const MAX_MESSAGE: usize = 16 << 20;
 
 /// How long a daemon may take to serve, or to end.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -33,6 +23,7 @@ pub struct Daemon {
     identity: Identity,
     dir: PathBuf,
     sockets: PathBuf,
+    cri: Cri,
     child: Option<Child>,
 }
 
@@ -49,6 +40,7 @@ impl Daemon {
             options,
             identity,
             dir,
+            cri: Cri::at(sockets.join("cri.sock")),
             sockets,
             child: None,
         };
@@ -133,32 +125,6 @@ impl Daemon {
         self.child.as_ref().expect("the daemon runs").id()
     }
 
-    /// A client of the RuntimeService, on a connection of its own.
-    pub fn runtime(&self) -> Runtime {
-        RuntimeServiceClient::new(self.channel())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE)
-    }
-
-    /// A client of the ImageService, on a connection of its own.
-    pub fn images(&self) -> Images {
-        ImageServiceClient::new(self.channel())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE)
-    }
-
-    fn channel(&self) -> Channel {
-        // Connects at the first call, and again after the daemon has been started again.
-        Endpoint::from_shared(format!("unix://{}", self.socket().display()))
-            .unwrap()
-            .connect_lazy()
-    }
-
-    /// The CRI socket.
-    pub fn socket(&self) -> PathBuf {
-        self.sockets.join("cri.sock")
-    }
-
     /// The daemon's name, unique among all daemons of the run, and the Kubernetes namespace of its pods.
     pub fn name(&self) -> &str {
         &self.identity.name
@@ -217,10 +183,9 @@ impl Daemon {
         }
         for id in ids {
             let pin = format!("/run/netns/dockside-{id}");
-            if Path::new(&pin).exists() {
-                run("umount", &["-l", &pin]);
-                let _ = fs::remove_file(pin);
-            }
+            // A daemon of another test that has just started takes pins of removed sandboxes away, too.
+            let _ = Command::new("umount").args(["-l", &pin]).output();
+            let _ = fs::remove_file(pin);
         }
         // Not from /sys, which may be that of another network namespace.
         let interfaces = fs::read_to_string("/proc/net/dev").unwrap_or_default();
@@ -229,6 +194,14 @@ impl Daemon {
         }
         let _ = fs::remove_dir_all(&self.sockets);
         let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Deref for Daemon {
+    type Target = Cri;
+
+    fn deref(&self) -> &Cri {
+        &self.cri
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calls;
+mod client;
 mod daemon;
 mod engine;
 mod env;
@@ -17,11 +18,12 @@ mod steps;
 mod wait;
 
 pub use calls::{Call, Calls};
-pub use daemon::{Daemon, Images, Runtime};
+pub use client::{Cri, Images, Runtime};
+pub use daemon::Daemon;
 pub use engine::Engine;
 pub use env::Env;
 pub use options::Options;
-pub use pods::{container, container_of, pod_labels};
+pub use pods::{container, container_of, pod, pod_labels};
 pub use proxy::{Action, EngineProxy, Rule};
 pub use wait::eventually;
 

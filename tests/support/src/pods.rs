@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -36,30 +37,42 @@ fn namespaces() -> NamespaceOption {
 impl Daemon {
     /// A pod on the pod network, in this daemon's Kubernetes namespace, with a uid of its own.
     pub fn pod(&self, name: &str) -> PodSandboxConfig {
-        static COUNT: AtomicU32 = AtomicU32::new(1);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let uid = format!("{:08x}-0000-4000-8000-{count:012x}", std::process::id());
-        let metadata = PodSandboxMetadata {
-            name: name.into(),
-            uid: uid.clone(),
-            namespace: self.name().into(),
-            attempt: 0,
-        };
-        PodSandboxConfig {
-            hostname: name.replace(['_', '.'], "-"),
-            log_directory: self.dir().join("pods").join(&uid).display().to_string(),
-            labels: pod_labels(&metadata),
-            linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: format!("{}/{}/pod{uid}", Env::get().cgroup, self.name()),
-                security_context: Some(LinuxSandboxSecurityContext {
-                    namespace_options: Some(namespaces()),
-                    ..Default::default()
-                }),
+        pod(self.name(), name, &self.dir().join("pods"), |uid| {
+            format!("{}/{}/pod{uid}", Env::get().cgroup, self.name())
+        })
+    }
+}
+
+/// A pod on the pod network with a uid of its own, by which its `cgroup` is named. Its logs are below `logs`.
+pub fn pod(
+    namespace: &str,
+    name: &str,
+    logs: &Path,
+    cgroup: impl FnOnce(&str) -> String,
+) -> PodSandboxConfig {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let uid = format!("{:08x}-0000-4000-8000-{count:012x}", std::process::id());
+    let metadata = PodSandboxMetadata {
+        name: name.into(),
+        uid: uid.clone(),
+        namespace: namespace.into(),
+        attempt: 0,
+    };
+    PodSandboxConfig {
+        hostname: name.replace(['_', '.'], "-"),
+        log_directory: logs.join(&uid).display().to_string(),
+        labels: pod_labels(&metadata),
+        linux: Some(LinuxPodSandboxConfig {
+            cgroup_parent: cgroup(&uid),
+            security_context: Some(LinuxSandboxSecurityContext {
+                namespace_options: Some(namespaces()),
                 ..Default::default()
             }),
-            metadata: Some(metadata),
             ..Default::default()
-        }
+        }),
+        metadata: Some(metadata),
+        ..Default::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A proxy between a daemon and the Engine: it counts calls, and gets in their way where a test says so.
 
 mod connection;
+mod garble;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +33,9 @@ pub enum Action {
     Cut(usize),
     /// It is never answered; the Engine hears nothing of it.
     Hang,
+    /// It is passed on. Of its answer's pieces, which are events, some are lost, some come twice and some change places,
+    /// as the number decides.
+    Garble(u64),
 }
 
 /// Which calls something is done with.

@@ -8,12 +8,12 @@ use cri::{
     PodSandboxStatusRequest, PullImageRequest, RunPodSandboxRequest, StartContainerRequest,
 };
 
-use crate::{Daemon, Env};
+use crate::{Cri, Env};
 
 /// How long a container may take to end by itself.
 const END: Duration = Duration::from_secs(30);
 
-impl Daemon {
+impl Cri {
     /// Pulls a test image of the open registry and returns its id.
     pub async fn pull(&self, name: &str) -> String {
         let request = PullImageRequest {

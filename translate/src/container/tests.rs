@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     facts::{CgroupDriver, RuntimeFacts},
-    security::tests::facts,
+    security::tests::{facts, with_accounts},
 };
 
 const SANDBOX: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
@@ -500,7 +500,8 @@ fn what_is_not_had_is_said() {
     let asked = context(&mut config);
     asked.run_as_user = Some(cri::Int64Value { value: 7 });
     asked.run_as_username = "nobody".into();
-    let plan = planned(&config, &pod());
+    let sandbox = pod();
+    let plan = plan(request(&config, &sandbox), &facts(), &with_accounts()).unwrap();
     assert_eq!(plan.body.user.as_deref(), Some("nobody"));
     let beginnings = ["run_as_user 7", "windows"];
     assert_eq!(plan.caveats.len(), beginnings.len(), "{:?}", plan.caveats);
@@ -512,6 +513,7 @@ fn what_is_not_had_is_said() {
 #[test]
 fn an_image_volume_is_refused_in_the_kubelets_words() {
     let mut config = kubelets();
+    config.mounts[0].host_path.clear();
     config.mounts[0].image = Some(cri::ImageSpec {
         image: "sha256:1d".into(),
         ..Default::default()

@@ -82,22 +82,17 @@ fn write_line(
     out.extend_from_slice(b"P ");
     let content = out.len();
     text(out)?;
-    if out.len() > content && out.last() == Some(&b'\n') {
+    let is_whole = out.len() > content && out.last() == Some(&b'\n');
+    let end = out.len() - usize::from(is_whole);
+    // The Engine splits at newlines; one in the middle would be read as a line of its own.
+    let mut at = content;
+    while let Some(newline) = memchr(b'\n', &out[at..end]) {
+        at += newline;
+        out[at] = b' ';
+    }
+    if is_whole {
         out[tag] = b'F';
-        // The Engine splits at newlines; one in the middle would be read as a line of its own.
-        for byte in out
-            .iter_mut()
-            .skip(content)
-            .rev()
-            .skip(1)
-            .filter(|byte| **byte == b'\n')
-        {
-            *byte = b' ';
-        }
     } else {
-        for byte in out.iter_mut().skip(content).filter(|byte| **byte == b'\n') {
-            *byte = b' ';
-        }
         out.push(b'\n');
     }
     Some(())

@@ -38,7 +38,7 @@ fn able() -> EngineFacts {
 
 /// What goes over the wire for one mount.
 fn wire(mount: cri::Mount, facts: &EngineFacts) -> Value {
-    let mut out = container(&[mount], facts, "").unwrap();
+    let mut out = container(&[mount], facts, &HostView::default(), "").unwrap();
     assert!(out.binds.is_empty() && out.caveats.is_empty());
     serde_json::to_value(out.mounts.remove(0)).unwrap()
 }
@@ -100,7 +100,7 @@ fn the_engine_chooses_around_its_own_data() {
         ("/var/lib/kubelet/pods", false),
         ("/etc", false),
     ] {
-        let out = container(&[mount(source, "/c")], &facts, "").unwrap();
+        let out = container(&[mount(source, "/c")], &facts, &HostView::default(), "").unwrap();
         let propagation = out.mounts[0].bind_options.as_ref().unwrap().propagation;
         assert_eq!(propagation.is_none(), left_out, "{source}");
         assert_eq!(out.caveats.len(), usize::from(left_out), "{source}");
@@ -108,14 +108,18 @@ fn the_engine_chooses_around_its_own_data() {
             propagation: Slave.into(),
             ..mount(source, "/c")
         };
-        let out = container(&[slave], &facts, "").unwrap();
+        let out = container(&[slave], &facts, &HostView::default(), "").unwrap();
         let propagation = out.mounts[0].bind_options.as_ref().unwrap().propagation;
         assert_eq!(propagation, Some(MountBindOptionsPropagationEnum::RSLAVE));
         let full = cri::Mount {
             host_path: source.to_owned(),
             ..recursive(Private, true)
         };
-        assert_eq!(container(&[full], &facts, "").is_err(), left_out, "{source}");
+        assert_eq!(
+            container(&[full], &facts, &HostView::default(), "").is_err(),
+            left_out,
+            "{source}"
+        );
     }
     facts.selinux = true;
     let relabel = cri::Mount {
@@ -123,7 +127,9 @@ fn the_engine_chooses_around_its_own_data() {
         ..mount("/var/lib", "/c")
     };
     assert_eq!(
-        container(&[relabel], &facts, "").unwrap().binds,
+        container(&[relabel], &facts, &HostView::default(), "")
+            .unwrap()
+            .binds,
         ["/var/lib:/c:rw,Z"]
     );
 }
@@ -131,7 +137,7 @@ fn the_engine_chooses_around_its_own_data() {
 #[test]
 fn order_is_kept() {
     let mounts = [mount("/b", "/z"), mount("/a", "/y"), mount("/b", "/y/x")];
-    let out = container(&mounts, &facts(), "").unwrap();
+    let out = container(&mounts, &facts(), &HostView::default(), "").unwrap();
     let targets: Vec<_> = out.mounts.iter().map(|m| m.target.as_deref().unwrap()).collect();
     assert_eq!(targets, ["/z", "/y", "/y/x"]);
     assert_eq!(sources(&mounts).collect::<Vec<_>>(), ["/b", "/a", "/b"]);
@@ -155,7 +161,7 @@ fn recursive_read_only_needs_all_three() {
         let mut facts = able();
         change(&mut facts);
         assert!(!recursive_read_only(&facts, ""));
-        let error = container(&[recursive(Private, true)], &facts, "").unwrap_err();
+        let error = container(&[recursive(Private, true)], &facts, &HostView::default(), "").unwrap_err();
         assert_eq!(error.field, "config.mounts[0].recursive_read_only");
         assert!(error.why.starts_with(RRO_UNSUPPORTED), "{error}");
     }
@@ -230,7 +236,7 @@ fn refuses() {
             "recursive_read_only",
         ),
     ] {
-        let error = container(&[good.clone(), bad], &able(), "").unwrap_err();
+        let error = container(&[good.clone(), bad], &able(), &HostView::default(), "").unwrap_err();
         assert_eq!(error.field, format!("config.mounts[1].{field}"), "{error}");
         assert!(
             !error.why.starts_with(RRO_UNSUPPORTED),
@@ -239,24 +245,93 @@ fn refuses() {
     }
 }
 
-#[test]
-fn image_volumes_are_told_by_their_constant() {
-    let image = |name: &str| cri::Mount {
+fn volume(change: impl FnOnce(&mut cri::Mount)) -> cri::Mount {
+    let mut mount = cri::Mount {
+        container_path: "/c".into(),
+        readonly: true,
         image: Some(ImageSpec {
-            image: name.to_owned(),
+            image: "data:1".into(),
             ..Default::default()
         }),
-        ..mount("", "/c")
+        ..Default::default()
     };
-    let error = container(&[image("sha256:1")], &facts(), "").unwrap_err();
-    assert_eq!(error.field, "config.mounts[0].image");
-    assert!(error.why.starts_with(IMAGE_VOLUME_MOUNT_FAILED), "{error}");
+    change(&mut mount);
+    mount
+}
+
+fn with_image() -> HostView {
+    HostView {
+        volume_images: [("data:1".to_owned(), "sha256:1".to_owned())].into(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn images_are_mounted_by_their_id() {
+    let mut new = facts();
+    new.api = ApiVersion::V1_48;
+    let asked = volume(|mount| mount.image_sub_path = "etc/app".into());
     assert_eq!(
-        sources(&[image("sha256:1")]).count(),
+        sources(std::slice::from_ref(&asked)).count(),
         0,
         "an image is no path to create"
     );
-    let error = container(&[image("")], &facts(), "").unwrap_err();
+    let out = container(&[asked], &new, &with_image(), "").unwrap();
+    assert_eq!(
+        serde_json::to_value(&out.mounts).unwrap(),
+        json!([{"Type": "image", "Source": "sha256:1", "Target": "/c", "ReadOnly": true, "ImageOptions": {"Subpath": "etc/app"}}])
+    );
+}
+
+#[test]
+fn image_volumes_are_refused_by_their_constant() {
+    let mut new = facts();
+    new.api = ApiVersion::V1_48;
+    let mut old = facts();
+    old.api = ApiVersion::new(1, 47);
+    type Change = fn(&mut cri::Mount);
+    let cases: [(Change, &EngineFacts, HostView, &str); 8] = [
+        (|_| (), &old, with_image(), "image"),
+        (|_| (), &new, HostView::default(), "image"),
+        (|mount| mount.readonly = false, &new, with_image(), "readonly"),
+        (
+            |mount| mount.host_path = "/h".into(),
+            &new,
+            with_image(),
+            "host_path",
+        ),
+        (
+            |mount| mount.propagation = Slave.into(),
+            &new,
+            with_image(),
+            "propagation",
+        ),
+        (
+            |mount| mount.image_sub_path = "../etc".into(),
+            &new,
+            with_image(),
+            "image_sub_path",
+        ),
+        (
+            |mount| mount.image_sub_path = "a/../../b".into(),
+            &new,
+            with_image(),
+            "image_sub_path",
+        ),
+        (
+            |mount| mount.image_sub_path = "/etc".into(),
+            &new,
+            with_image(),
+            "image_sub_path",
+        ),
+    ];
+    for (change, facts, host, field) in cases {
+        let error = container(&[volume(change)], facts, &host, "").unwrap_err();
+        assert_eq!(error.field, format!("config.mounts[0].{field}"));
+        assert!(error.why.starts_with(IMAGE_VOLUME_MOUNT_FAILED), "{error}");
+    }
+    let nothing = volume(|mount| mount.image = Some(ImageSpec::default()));
+    let error = container(&[nothing], &new, &with_image(), "").unwrap_err();
     assert_eq!(error.field, "config.mounts[0].host_path", "no image and no path");
 }
 
@@ -267,7 +342,7 @@ fn selinux_relabelling_takes_binds() {
         readonly,
         ..mount("/h", "/c")
     };
-    let off = container(&[asked(true)], &facts(), "").unwrap();
+    let off = container(&[asked(true)], &facts(), &HostView::default(), "").unwrap();
     assert_eq!(
         (off.mounts.len(), off.binds.len()),
         (1, 0),
@@ -276,11 +351,11 @@ fn selinux_relabelling_takes_binds() {
 
     let mut on = able();
     on.selinux = true;
-    let writable = container(&[asked(false)], &on, "").unwrap();
+    let writable = container(&[asked(false)], &on, &HostView::default(), "").unwrap();
     assert_eq!(writable.binds, ["/h:/c:rw,Z,rprivate"]);
     assert!(writable.mounts.is_empty() && writable.caveats.is_empty());
 
-    let readonly = container(&[asked(true)], &on, "").unwrap();
+    let readonly = container(&[asked(true)], &on, &HostView::default(), "").unwrap();
     assert_eq!(readonly.binds, ["/h:/c:ro,Z,rprivate"]);
     assert_eq!(readonly.caveats.len(), 1, "the engine makes it recursive");
 
@@ -289,7 +364,10 @@ fn selinux_relabelling_takes_binds() {
         ..recursive(Private, true)
     };
     assert!(
-        container(&[full], &on, "").unwrap().caveats.is_empty(),
+        container(&[full], &on, &HostView::default(), "")
+            .unwrap()
+            .caveats
+            .is_empty(),
         "recursive is what was asked"
     );
 
@@ -298,7 +376,9 @@ fn selinux_relabelling_takes_binds() {
         ..asked(false)
     };
     assert_eq!(
-        container(&[colon], &on, "").unwrap_err().field,
+        container(&[colon], &on, &HostView::default(), "")
+            .unwrap_err()
+            .field,
         "config.mounts[0].host_path"
     );
 }
@@ -313,6 +393,6 @@ proptest! {
             host_path, container_path, selinux_relabel, readonly, recursive_read_only, propagation,
             ..Default::default()
         };
-        let _ = container(&[asked], &EngineFacts { kernel, selinux, ..able() }, "");
+        let _ = container(&[asked], &EngineFacts { kernel, selinux, ..able() }, &HostView::default(), "");
     }
 }

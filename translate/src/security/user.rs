@@ -2,7 +2,7 @@
 
 use cri::{Int64Value, SupplementalGroupsPolicy};
 
-use crate::Invalid;
+use crate::{Invalid, accounts::MAX_ID};
 
 const POLICY: &str = "supplemental_groups_policy";
 
@@ -45,28 +45,7 @@ pub(super) fn groups(gids: &[i64]) -> Result<Vec<String>, Invalid> {
     gids.iter().enumerate().map(each).collect()
 }
 
-/// Checks the policy for the image's own groups; the answer is what will differ from it.
-///
-/// The Engine adds the groups that the image's `/etc/group` gives the user if the request names no
-/// group, and leaves them out if it does. So one combination is exact on each side; of the others, the
-/// stricter outcome is allowed with a word, and the laxer one refused.
-pub(super) fn policy(policy: i32, gid: Option<Int64Value>) -> Result<Option<String>, Invalid> {
-    match (known_policy(policy)?, gid) {
-        (SupplementalGroupsPolicy::Merge, None) | (SupplementalGroupsPolicy::Strict, Some(_)) => Ok(None),
-        (SupplementalGroupsPolicy::Merge, Some(gid)) => Ok(Some(format!(
-            "supplemental groups: with the explicit group {} the engine leaves out the groups that the \
-             image gives the user",
-            gid.value
-        ))),
-        (SupplementalGroupsPolicy::Strict, None) => Err(Invalid::new(
-            POLICY,
-            "Strict can be honoured only with run_as_group set: without it the engine adds the groups \
-             that the image gives the user",
-        )),
-    }
-}
-
-/// Reads the policy's number.
+/// Reads the number of the policy for the groups that the image gives the user.
 pub(super) fn known_policy(policy: i32) -> Result<SupplementalGroupsPolicy, Invalid> {
     SupplementalGroupsPolicy::try_from(policy)
         .map_err(|_| Invalid::new(POLICY, format!("{policy} is not a known policy")))
@@ -82,12 +61,12 @@ pub(super) fn both(uid: Option<Int64Value>, name: &str) -> Option<String> {
 
 /// The Engine takes ids up to the largest signed 32-bit number.
 fn id(value: i64, field: &str) -> Result<String, Invalid> {
-    if (0..=i64::from(i32::MAX)).contains(&value) {
+    if (0..=MAX_ID).contains(&value) {
         Ok(value.to_string())
     } else {
         Err(Invalid::new(
             field,
-            format!("{value} is not between 0 and {}", i32::MAX),
+            format!("{value} is not between 0 and {MAX_ID}"),
         ))
     }
 }

@@ -99,6 +99,7 @@ fn what_was_asked_for_is_echoed() {
         config: config.clone(),
         log_path: "/var/log/pods/p/c/0.log".into(),
         image_ref: "app@sha256:d1".into(),
+        user: None,
         created_at: 9,
     };
     let status = container(&inspect(state("running", 0)), &record);

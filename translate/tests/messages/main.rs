@@ -16,6 +16,7 @@ use translate::{
 fn facts() -> EngineFacts {
     let info: Info = serde_json::from_str(
         r#"{
+            "CDISpecDirs": ["/etc/cdi"],
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": "2",
             "KernelVersion": "6.1.0",

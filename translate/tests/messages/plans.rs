@@ -74,7 +74,26 @@ fn plan_container(
         created_at: 7,
         log_size: "64m",
     };
-    container::plan(request, facts, &HostView::default())
+    // An image that has whatever user is asked for, and CRI's image volumes.
+    let user = request
+        .config
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.security_context.as_ref())
+        .map_or("", |context| context.run_as_username.as_str());
+    let images = request
+        .config
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.image.as_ref());
+    let host = HostView {
+        accounts: translate::accounts::Accounts::read(&format!("{user}:x:7:7"), ""),
+        volume_images: images
+            .map(|image| (image.image.clone(), "/sha256".to_owned()))
+            .collect(),
+        ..HostView::default()
+    };
+    container::plan(request, facts, &host)
 }
 
 /// What holds for every container that is made for Kubernetes, and its labels.

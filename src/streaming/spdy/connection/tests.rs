@@ -194,6 +194,43 @@ fn after_an_unreadable_frame_the_peer_is_told_to_go_away() {
     assert!(frames(&mut server).contains(&Frame::GoAway { last: 0, status: 1 }));
 }
 
+#[test]
+fn data_without_a_stream_is_answered_once_and_not_for_every_piece() {
+    let mut server = Connection::new(Role::Server);
+    let mut frame = BytesMut::new();
+    Frame::Data {
+        id: 9,
+        fin: false,
+        bytes: Bytes::from_static(b"whose?"),
+    }
+    .encode(&mut frame);
+    for byte in frame {
+        server.input().extend_from_slice(&[byte]);
+        assert_eq!(drain(&mut server), []);
+    }
+    let status = Status::InvalidStream as u32;
+    assert_eq!(frames(&mut server), [Frame::RstStream { id: 9, status }]);
+}
+
+#[test]
+fn nothing_is_told_of_a_stream_after_it_was_reset() {
+    let (mut client, mut server) = pair();
+    let block = client.packer.pack(&Headers::default()).unwrap();
+    Frame::SynStream {
+        id: 1,
+        fin: true,
+        unidirectional: false,
+        block,
+    }
+    .encode(server.input());
+    assert!(matches!(
+        server.next_event(),
+        Ok(Some(Event::Opened { id: 1, .. }))
+    ));
+    server.reset(1, Status::Refused);
+    assert_eq!(drain(&mut server), []);
+}
+
 proptest! {
     #[test]
     fn data_arrives_whole_and_in_order(

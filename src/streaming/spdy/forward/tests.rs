@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::io::duplex;
 use tokio::time::timeout;
 
-use super::super::testing::{Client, LIMITS};
+use super::super::testing::Client;
 use super::*;
+use crate::streaming::testing::LIMITS;
 
 fn start() -> (Client, mpsc::Receiver<Forward>) {
     let (near, far) = duplex(64 * 1024);

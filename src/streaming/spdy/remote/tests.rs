@@ -5,22 +5,10 @@ use std::time::Duration;
 use tokio::io::duplex;
 use tokio::task::JoinHandle;
 
-use super::super::testing::{Client, LIMITS};
+use super::super::testing::Client;
 use super::*;
 use crate::streaming::session::Size;
-
-const ALL: Streams = Streams {
-    stdin: true,
-    stdout: true,
-    stderr: true,
-    tty: false,
-};
-const TTY: Streams = Streams {
-    stdin: true,
-    stdout: true,
-    stderr: false,
-    tty: true,
-};
+use crate::streaming::testing::{ALL, LIMITS, TTY};
 
 type Starting = JoinHandle<Result<Remote, ProtocolError>>;
 

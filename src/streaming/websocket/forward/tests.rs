@@ -8,14 +8,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
+use crate::streaming::testing::LIMITS;
 
 #[tokio::test]
 async fn each_port_has_a_data_and_an_error_channel() {
     let (near, far) = duplex(64 * 1024);
     let ports = vec![80, 8443];
-    let mut forwards = forward_v4(far, ports, Encoding::Binary, Limits::default())
-        .await
-        .unwrap();
+    let mut forwards = forward_v4(far, ports, Encoding::Binary, LIMITS).await.unwrap();
     let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
     let (mut web, mut tls) = (forwards.recv().await.unwrap(), forwards.recv().await.unwrap());
     assert_eq!((web.port, tls.port), (80, 8443));
@@ -64,7 +63,7 @@ async fn the_number_of_ports_is_bounded_by_the_channels() {
             }
             seen
         });
-        let forwards = forward_v4(far, vec![80; count], encoding, Limits::default()).await;
+        let forwards = forward_v4(far, vec![80; count], encoding, LIMITS).await;
         assert_eq!(forwards.is_ok(), fits, "{count} {encoding:?}");
         drop(forwards);
         assert_eq!(client.await.unwrap(), if fits { 2 * count } else { 0 });

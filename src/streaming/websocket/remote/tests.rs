@@ -14,24 +14,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::super::negotiate_remote;
 use super::*;
 use crate::streaming::session::Size;
-
-const ALL: Streams = Streams {
-    stdin: true,
-    stdout: true,
-    stderr: true,
-    tty: false,
-};
-const TTY: Streams = Streams {
-    stdin: true,
-    stdout: true,
-    stderr: false,
-    tty: true,
-};
+use crate::streaming::testing::{ALL, LIMITS, TTY};
 
 async fn start(protocol: &str, streams: Streams) -> (WebSocketStream<DuplexStream>, Remote) {
     let (near, far) = duplex(64 * 1024);
     let protocol = negotiate_remote(&[protocol]).unwrap();
-    let remote = remote(far, protocol, streams, Limits::default()).await.unwrap();
+    let remote = remote(far, protocol, streams, LIMITS).await.unwrap();
     (
         WebSocketStream::from_raw_socket(near, Role::Client, None).await,
         remote,

@@ -7,7 +7,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
 use crate::streaming::spdy;
-use crate::streaming::spdy::testing::{Client, LIMITS};
+use crate::streaming::spdy::testing::Client;
+use crate::streaming::testing::LIMITS;
 
 #[tokio::test]
 async fn messages_become_a_stream_and_back() {

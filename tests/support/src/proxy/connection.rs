@@ -26,7 +26,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Action, Mode, Shared};
+use super::{Action, Mode, Shared, garble::Garble};
 use crate::Call;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -72,7 +72,7 @@ async fn answer(
     let action = shared.meet(Call::new(request.method().as_str(), path));
     let mode = shared.mode.subscribe();
     thaw(&mode).await;
-    let (mut before_answer, mut cut) = (Duration::ZERO, None);
+    let (mut before_answer, mut cut, mut garble) = (Duration::ZERO, None, None);
     match action {
         None => {}
         Some(Action::Delay(time)) => sleep(time).await,
@@ -80,6 +80,7 @@ async fn answer(
         Some(Action::Refuse) => return Err(closed()),
         Some(Action::Hang) => std::future::pending().await,
         Some(Action::Cut(length)) => cut = Some(length),
+        Some(Action::Garble(seed)) => garble = Some(Garble::new(seed)),
         Some(Action::Answer(status, body)) => {
             let _ = request.into_body().collect().await;
             let body = Full::new(Bytes::from(body.to_string()));
@@ -97,7 +98,12 @@ async fn answer(
         return Err(closed());
     }
     Ok(response.map(|inner| {
-        let body = Passing { inner, cut, mode };
+        let body = Passing {
+            inner,
+            cut,
+            garble,
+            mode,
+        };
         body.boxed_unsync()
     }))
 }
@@ -151,6 +157,7 @@ fn closed() -> io::Error {
 struct Passing {
     inner: Incoming,
     cut: Option<usize>,
+    garble: Option<Garble>,
     mode: watch::Receiver<Mode>,
 }
 
@@ -177,6 +184,11 @@ impl hyper::body::Body for Passing {
         let polled = Pin::new(&mut self.inner)
             .poll_frame(context)
             .map_err(io::Error::other);
+        if let (Some(garble), Poll::Ready(Some(Ok(frame)))) = (&mut self.garble, &polled)
+            && let Some(data) = frame.data_ref()
+        {
+            return Poll::Ready(Some(Ok(Frame::data(garble.next(data)))));
+        }
         let (Some(left), Poll::Ready(Some(Ok(frame)))) = (self.cut, &polled) else {
             return polled;
         };
@@ -193,6 +205,9 @@ impl hyper::body::Body for Passing {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.garble.is_some() {
+            return SizeHint::default();
+        }
         self.inner.size_hint()
     }
 }

@@ -127,7 +127,7 @@ const REFUSALS: &[Refusal] = &[
         "config.linux.security_context.run_as_group",
     ),
     (
-        |c| context(c).supplemental_groups_policy = 1,
+        |c| context(c).supplemental_groups_policy = 2,
         "config.linux.security_context.supplemental_groups_policy",
     ),
     (

@@ -1,0 +1,177 @@
+//! Messages to the journal, each with its fields.
+//!
+//! A message reads there as elsewhere, its fields behind it, and each is a field of the entry as well:
+//! `journalctl -u dockside DOCKSIDE_CONTAINER=…`. The protocol is a datagram of fields, one a line.
+
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+    os::unix::net::UnixDatagram,
+};
+
+use rustix::fs::fstat;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context};
+
+/// Where the journal listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// The longest value that is sent, in bytes: a datagram has to hold all of them.
+const LONGEST: usize = 32 << 10;
+
+/// Writes to the journal.
+pub(super) struct Journal {
+    socket: UnixDatagram,
+}
+
+impl Journal {
+    /// The journal, if stderr leads there: systemd says so by the device and the inode.
+    pub(super) fn of_stderr() -> Option<Self> {
+        let stream = std::env::var("JOURNAL_STREAM").ok()?;
+        let stderr = fstat(std::io::stderr()).ok()?;
+        if stream != format!("{}:{}", stderr.st_dev, stderr.st_ino) {
+            return None;
+        }
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.connect(SOCKET).ok()?;
+        Some(Self { socket })
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut entry = Entry::default();
+        event.record(&mut entry);
+        let metadata = event.metadata();
+        let message = entry.encode(*metadata.level(), metadata.target());
+        if self.socket.send(&message).is_err() {
+            // The journal is being restarted: its stream on stderr is kept for that.
+            let _ = writeln!(std::io::stderr(), "{}", entry.message());
+        }
+    }
+}
+
+/// One message's text and fields.
+#[derive(Default)]
+struct Entry {
+    text: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Visit for Entry {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.text);
+        } else {
+            self.fields.push((field.name(), value.to_owned()));
+        }
+    }
+}
+
+impl Entry {
+    /// The text with the fields behind it.
+    fn message(&self) -> String {
+        let mut message = self.text.clone();
+        for (name, value) in &self.fields {
+            let plain = !value.is_empty() && !value.contains([' ', '"', '=', '\n']);
+            let _ = match plain {
+                true => write!(message, " {name}={value}"),
+                false => write!(message, " {name}={value:?}"),
+            };
+        }
+        message
+    }
+
+    fn encode(&self, level: Level, target: &str) -> Vec<u8> {
+        // As syslog counts.
+        let priority = match level {
+            Level::ERROR => "3",
+            Level::WARN => "4",
+            Level::INFO => "6",
+            _ => "7",
+        };
+        let mut entry = Vec::new();
+        put(&mut entry, "PRIORITY", priority);
+        put(&mut entry, "SYSLOG_IDENTIFIER", "dockside");
+        put(&mut entry, "CODE_MODULE", target);
+        put(&mut entry, "MESSAGE", &self.message());
+        for (name, value) in &self.fields {
+            let name: String = name
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() {
+                        c.to_ascii_uppercase()
+                    } else {
+                        '_'
+                    }
+                })
+                .collect();
+            put(&mut entry, &format!("DOCKSIDE_{name}"), value);
+        }
+        entry
+    }
+}
+
+/// A value with line ends has its length before it.
+fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
+    let mut end = value.len().min(LONGEST);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    let value = &value.as_bytes()[..end];
+    entry.extend_from_slice(name.as_bytes());
+    if value.contains(&b'\n') {
+        entry.push(b'\n');
+        entry.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        entry.push(b'=');
+    }
+    entry.extend_from_slice(value);
+    entry.push(b'\n');
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    fn sent(log: impl FnOnce()) -> String {
+        let (socket, journal) = UnixDatagram::pair().unwrap();
+        let subscriber = tracing_subscriber::registry().with(Journal { socket });
+        tracing::subscriber::with_default(subscriber, log);
+        let mut buffer = vec![0; 128 << 10];
+        let length = journal.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_message_has_its_fields_behind_it_and_as_fields() {
+        let entry = sent(|| tracing::warn!(container = "c 1", left = 3, "two words"));
+        let lines: Vec<_> = entry.lines().collect();
+        assert_eq!(lines[0], "PRIORITY=4");
+        assert_eq!(lines[1], "SYSLOG_IDENTIFIER=dockside");
+        assert_eq!(lines[3], "MESSAGE=two words container=\"c 1\" left=3");
+        assert_eq!(lines[4..], ["DOCKSIDE_CONTAINER=c 1", "DOCKSIDE_LEFT=3"]);
+    }
+
+    #[test]
+    fn line_ends_are_counted_and_long_values_cut_off() {
+        let entry = sent(|| tracing::error!("two\nlines"));
+        assert!(
+            entry.contains("MESSAGE\n\u{9}\0\0\0\0\0\0\0two\nlines\n"),
+            "{entry:?}"
+        );
+        let long = "ä".repeat(LONGEST);
+        let entry = sent(|| tracing::info!(long, "x"));
+        assert!(entry.len() < 3 * LONGEST, "{}", entry.len());
+    }
+}

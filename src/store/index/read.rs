@@ -1,0 +1,234 @@
+//! Reading from memory, where that may be done.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use cri::encoded::List;
+use tokio::time::timeout_at;
+
+use super::{Index, Key, Slot, State};
+use crate::store::view::{ContainerView, SandboxView};
+
+/// How long a reader waits for an inspection before it asks the Engine itself: a container that the Engine
+/// cannot inspect must not hold up the lists.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a reader wants to know.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) enum Scope<'a> {
+    /// All sandboxes and containers.
+    All,
+    /// One of them.
+    One(&'a str),
+    /// The images.
+    Images,
+}
+
+impl Scope<'_> {
+    fn covers(self, key: &Key) -> bool {
+        match (self, key) {
+            (Self::All, Key::Object(_)) | (Self::Images, Key::Images) => true,
+            // The id may be the beginning of one.
+            (Self::One(wanted), Key::Object(id)) => id.starts_with(wanted),
+            _ => false,
+        }
+    }
+}
+
+/// What is known of an id, or of the beginning of one.
+pub(in crate::store) enum Found<T> {
+    Known(Arc<T>),
+    /// It was removed.
+    Gone,
+    /// The Engine may know.
+    Unknown,
+}
+
+/// Counts somebody who waits.
+struct Waiting<'a>(&'a Index);
+
+impl<'a> Waiting<'a> {
+    fn new(index: &'a Index) -> Self {
+        index.waiting.fetch_add(1, Ordering::AcqRel);
+        index.urge.notify_one();
+        index.work.notify_one();
+        Self(index)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Index {
+    /// Whether `scope` may be read from memory. Waits until all that was dirty at the call is clean; `false`
+    /// where that is in doubt.
+    pub(in crate::store) async fn settled(&self, scope: Scope<'_>) -> bool {
+        let began = Instant::now();
+        let (mut arrival, mut waiting) = (None, None);
+        loop {
+            let mut progress = pin!(self.progress.notified());
+            // From here on no progress is missed.
+            progress.as_mut().enable();
+            let since = {
+                let state = self.lock();
+                if !state.trusted {
+                    return false;
+                }
+                let arrival = *arrival.get_or_insert(state.generation);
+                match state.doubt(scope, arrival) {
+                    Doubt::No => return true,
+                    Doubt::Yes => return false,
+                    Doubt::Waits(since) => since.unwrap_or(began),
+                }
+            };
+            let deadline = since + PATIENCE;
+            if deadline <= Instant::now() {
+                return false;
+            }
+            waiting.get_or_insert_with(|| Waiting::new(self));
+            // Looked at again in either case.
+            let _ = timeout_at(deadline.into(), progress).await;
+        }
+    }
+
+    /// Returns when all that was marked up to `generation` was looked at, if only in vain.
+    pub(in crate::store) async fn attempted(&self, generation: u64) {
+        let _waiting = Waiting::new(self);
+        loop {
+            let mut progress = pin!(self.progress.notified());
+            progress.as_mut().enable();
+            let open = |state: &State| {
+                let mut marks = state.dirty.values();
+                marks.any(|mark| mark.generation <= generation && mark.failures == 0)
+            };
+            if !open(&self.lock()) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// The sandboxes that `wanted` lets pass.
+    pub(in crate::store) fn sandboxes<T>(
+        &self,
+        wanted: &cri::PodSandboxFilter,
+        take: impl Fn(&Arc<SandboxView>) -> T,
+    ) -> Vec<T> {
+        let state = self.lock();
+        let views = state.sandboxes.values().map(|slot| &slot.view);
+        views
+            .filter(|view| translate::filter::sandbox(view.filtered(), wanted))
+            .map(take)
+            .collect()
+    }
+
+    /// The containers that `wanted` lets pass.
+    pub(in crate::store) fn containers<T>(
+        &self,
+        wanted: &cri::ContainerFilter,
+        take: impl Fn(&Arc<ContainerView>) -> T,
+    ) -> Vec<T> {
+        let state = self.lock();
+        let views = state.containers.values().map(|slot| &slot.view);
+        views
+            .filter(|view| translate::filter::container(view.filtered(), wanted))
+            .map(take)
+            .collect()
+    }
+
+    /// All sandboxes, as an answer: the one that is asked for each second, made once for each change.
+    pub(in crate::store) fn sandbox_list(&self) -> List {
+        let mut state = self.lock();
+        let State { sandboxes, lists, .. } = &mut *state;
+        let items = || sandboxes.values().map(|slot| slot.view.item());
+        let list = lists
+            .sandboxes
+            .get_or_insert_with(|| List::of(&items().collect::<Vec<_>>()));
+        list.clone()
+    }
+
+    /// All containers, likewise.
+    pub(in crate::store) fn container_list(&self) -> List {
+        let mut state = self.lock();
+        let State {
+            containers, lists, ..
+        } = &mut *state;
+        let items = || containers.values().map(|slot| slot.view.item());
+        let list = lists
+            .containers
+            .get_or_insert_with(|| List::of(&items().collect::<Vec<_>>()));
+        list.clone()
+    }
+
+    /// One container.
+    pub(in crate::store) fn container(&self, id: &str) -> Found<ContainerView> {
+        let state = self.lock();
+        state.find(&state.containers, id)
+    }
+
+    /// One sandbox with its containers.
+    pub(in crate::store) fn pod(&self, id: &str) -> (Found<SandboxView>, Vec<Arc<ContainerView>>) {
+        let state = self.lock();
+        let found = state.find(&state.sandboxes, id);
+        let members = match &found {
+            Found::Known(view) => state.members(&view.sandbox.id),
+            _ => Vec::new(),
+        };
+        (found, members)
+    }
+
+    /// The images, and the generation that they are of.
+    pub(in crate::store) fn images(&self) -> Option<(u64, Arc<Vec<cri::Image>>)> {
+        let state = self.lock();
+        let slot = state.images.as_ref()?;
+        Some((slot.generation, Arc::clone(&slot.view)))
+    }
+}
+
+enum Doubt {
+    /// All that matters is clean.
+    No,
+    /// It is not, and will not be soon.
+    Yes,
+    /// It is being inspected, the slowest since then; or is to be.
+    Waits(Option<Instant>),
+}
+
+impl State {
+    /// What keeps a reader of `scope` who came at `arrival`.
+    fn doubt(&self, scope: Scope<'_>, arrival: u64) -> Doubt {
+        let marks = self.dirty.iter();
+        let marks = marks.filter(|(key, mark)| mark.generation <= arrival && scope.covers(key));
+        let mut doubt = Doubt::No;
+        for (_, mark) in marks {
+            doubt = match (doubt, mark.flying) {
+                _ if mark.failures > 0 => return Doubt::Yes,
+                (Doubt::Waits(Some(a)), Some(b)) => Doubt::Waits(Some(a.min(b))),
+                (Doubt::Waits(Some(a)), None) | (_, Some(a)) => Doubt::Waits(Some(a)),
+                _ => Doubt::Waits(None),
+            };
+        }
+        doubt
+    }
+
+    fn find<T>(&self, slots: &BTreeMap<String, Slot<T>>, id: &str) -> Found<T> {
+        if self.gone.contains_key(id) {
+            return Found::Gone;
+        }
+        let mut matching = slots
+            .range::<str, _>((Bound::Included(id), Bound::Unbounded))
+            .take_while(|(whole, _)| whole.starts_with(id));
+        match (matching.next(), matching.next()) {
+            (Some((_, slot)), None) => Found::Known(Arc::clone(&slot.view)),
+            _ => Found::Unknown,
+        }
+    }
+}

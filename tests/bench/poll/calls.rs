@@ -1,0 +1,179 @@
+//! A kubelet's calls, one by one and by its calendar.
+
+use std::time::{Duration, Instant};
+
+use cri::{
+    ContainerFilter, ContainerState, ContainerStateValue, ContainerStatusRequest, ImageFsInfoRequest,
+    ListContainerStatsRequest, ListContainersRequest, ListImagesRequest, ListPodSandboxRequest,
+    PodSandboxStatusRequest, StatusRequest, image_service_client::ImageServiceClient,
+    runtime_service_client::RuntimeServiceClient,
+};
+use support::{Images, Runtime};
+use tonic::{Code, transport::Channel};
+
+use crate::{node::Pod, processor::Usage};
+
+/// How often a call is made to time it.
+const TIMES: usize = 200;
+
+/// CRI's limit for one message.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// What one call takes, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    /// The client's median.
+    pub(crate) client: f64,
+    /// The server's processor time.
+    pub(crate) server: f64,
+}
+
+/// The calls, by name; none where the server does not offer one.
+pub(crate) type Costs = Vec<(&'static str, Option<Cost>)>;
+
+pub(crate) struct Kubelet {
+    runtime: Runtime,
+    images: Images,
+    pods: Vec<Pod>,
+}
+
+impl Kubelet {
+    pub(crate) fn new(channel: Channel, pods: &[Pod]) -> Self {
+        Self {
+            runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+            images: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
+            pods: pods.to_vec(),
+        }
+    }
+
+    /// Times every call by itself.
+    pub(crate) async fn time_calls(&mut self, server: u32) -> Costs {
+        let mut costs = Costs::new();
+        for name in [
+            "ListPodSandbox",
+            "ListContainers",
+            "PodSandboxStatus",
+            "ContainerStatus",
+            "ListContainerStats",
+            "ListImages",
+            "ImageFsInfo",
+            "Status",
+        ] {
+            costs.push((name, self.time(name, server).await));
+        }
+        costs
+    }
+
+    async fn time(&mut self, name: &str, server: u32) -> Option<Cost> {
+        for turn in 0..TIMES / 10 {
+            if !self.call(name, turn).await {
+                return None;
+            }
+        }
+        let usage = Usage::of(server);
+        let mut took = Vec::with_capacity(TIMES);
+        for turn in 0..TIMES {
+            let began = Instant::now();
+            self.call(name, turn).await;
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        Some(Cost {
+            client: milliseconds(took[TIMES / 2]),
+            server: milliseconds(usage.since()) / TIMES as f64,
+        })
+    }
+
+    /// Makes a call that must succeed; returns whether the server offers it.
+    async fn call(&mut self, name: &str, turn: usize) -> bool {
+        let pod = &self.pods[turn % self.pods.len()];
+        let (runtime, images) = (&mut self.runtime, &mut self.images);
+        let answer = match name {
+            "ListPodSandbox" => {
+                let answer = runtime.list_pod_sandbox(ListPodSandboxRequest::default()).await;
+                answer.map(|answer| assert!(answer.get_ref().items.len() >= self.pods.len()))
+            }
+            "ListContainers" => {
+                let answer = runtime.list_containers(ListContainersRequest::default()).await;
+                answer.map(|answer| assert!(answer.get_ref().containers.len() >= 2 * self.pods.len()))
+            }
+            "PodSandboxStatus" => {
+                let request = PodSandboxStatusRequest {
+                    pod_sandbox_id: pod.sandbox.clone(),
+                    verbose: false,
+                };
+                runtime.pod_sandbox_status(request).await.map(drop)
+            }
+            "ContainerStatus" => {
+                let request = ContainerStatusRequest {
+                    container_id: pod.containers[turn % pod.containers.len()].clone(),
+                    verbose: false,
+                };
+                runtime.container_status(request).await.map(drop)
+            }
+            "ListContainerStats" => {
+                let request = ListContainerStatsRequest::default();
+                runtime.list_container_stats(request).await.map(drop)
+            }
+            "ListImages" => images.list_images(ListImagesRequest::default()).await.map(drop),
+            "ImageFsInfo" => images.image_fs_info(ImageFsInfoRequest {}).await.map(drop),
+            "Status" => runtime.status(StatusRequest { verbose: false }).await.map(drop),
+            _ => unreachable!("{name}"),
+        };
+        match answer {
+            Ok(()) => true,
+            Err(status) if status.code() == Code::Unimplemented => false,
+            Err(status) => panic!("{name}: {status}"),
+        }
+    }
+
+    /// Makes all calls that a kubelet makes in a while by itself, at their times.
+    pub(crate) async fn poll(&mut self, time: Duration) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        for second in 0..time.as_secs() {
+            tick.tick().await;
+            self.call("ListPodSandbox", 0).await;
+            self.call("ListContainers", 0).await;
+            if second % 5 == 1 {
+                self.call("Status", 0).await;
+            }
+            if second % 10 == 2 {
+                for name in [
+                    "ListPodSandbox",
+                    "ListContainers",
+                    "ListContainerStats",
+                    "ImageFsInfo",
+                ] {
+                    self.call(name, 0).await;
+                }
+            }
+            if second % 10 == 3 {
+                self.look_at_running().await;
+            }
+            if second % 30 == 4 {
+                self.call("ListImages", 0).await;
+            }
+        }
+        tick.tick().await;
+    }
+
+    /// As for the rotation of logs.
+    async fn look_at_running(&mut self) {
+        let filter = ContainerFilter {
+            state: Some(ContainerStateValue {
+                state: ContainerState::ContainerRunning.into(),
+            }),
+            ..Default::default()
+        };
+        let request = ListContainersRequest { filter: Some(filter) };
+        let running = self.runtime.list_containers(request).await.unwrap();
+        for container in running.into_inner().containers {
+            let request = ContainerStatusRequest {
+                container_id: container.id,
+                verbose: false,
+            };
+            self.runtime.container_status(request).await.unwrap();
+        }
+    }
+}
