@@ -27,8 +27,9 @@ impl Containers {
             stderr: request.stderr,
             tty: request.tty,
         })?;
-        let (container, inspect) = self.store.inspect_container(&request.container_id).await?;
-        running(&inspect)?;
+        let view = self.store.container_view(&request.container_id).await?;
+        running(&view.inspect)?;
+        let container = Arc::clone(&view.container);
         let containers = Arc::clone(&self);
         let attachment = Command::new(streams, move |remote| {
             containers.run_attachment(container.id.clone(), streams, remote)

@@ -43,8 +43,9 @@ impl Containers {
             stderr,
             tty,
         })?;
-        let (container, inspect) = self.store.inspect_container(&container_id).await?;
-        running(&inspect)?;
+        let view = self.store.container_view(&container_id).await?;
+        running(&view.inspect)?;
+        let container = Arc::clone(&view.container);
         let containers = Arc::clone(&self);
         let command = Command::new(streams, move |remote| {
             containers.run_command(container.id.clone(), cmd, streams, remote)
