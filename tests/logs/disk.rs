@@ -141,7 +141,7 @@ async fn on_a_full_disk_the_container_goes_on_and_its_log_when_there_is_room() {
     disk.remount("size=64m");
     let count = end(&node, &id).await;
     check_numbers(&whole(&log), count);
-    node.daemon.sh(&other, "touch /tmp/end").await;
+    node.daemon.exec(&other, &["touch", "/tmp/end"], 0).await.unwrap();
     node.daemon.ended(&other).await;
     check_numbers(&fs::read_to_string(node.log("other")).unwrap(), 2);
 }

@@ -189,6 +189,7 @@ fn text_of(program: &str, args: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_pod_of_cri_dockerd_is_taken_over() {
+    let _alone = super::ALONE.lock().await;
     let mut daemon = support::daemon!().start().await;
     let image = daemon.pull("busybox:1").await;
     daemon.pull("pause:3.10").await;
@@ -275,6 +276,7 @@ async fn a_running_pod_of_cri_dockerd_is_taken_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cri_dockerd_looks_for_is_on_our_pods() {
+    let _alone = super::ALONE.lock().await;
     let daemon = support::daemon!().start().await;
     let image = daemon.pull("busybox:1").await;
     let mut pod = daemon.pod("back");

@@ -7,6 +7,7 @@ use support::Env;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_tells_what_the_engine_says() {
+    let _alone = super::ALONE.lock().await;
     let env = Env::get();
     support::daemon!().start().await.pull("pause:3.10").await;
     let output = Command::new(env!("CARGO_BIN_EXE_dockside"))

@@ -24,6 +24,7 @@ fn reload(daemon: &Daemon, expected: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_changes_what_it_can_and_names_what_it_cannot() {
+    let _alone = super::ALONE.lock().await;
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("config.toml");
     fs::write(&file, "container-log-size = '1m'").unwrap();
@@ -76,6 +77,7 @@ fn told(manager: &UnixDatagram, wanted: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_is_told_of_the_start_of_life_of_reloads_and_of_the_end() {
+    let _alone = super::ALONE.lock().await;
     // Socket paths must be short.
     let scratch = tempfile::tempdir_in("/run").unwrap();
     let path = scratch.path().join("n");

@@ -29,6 +29,7 @@ fn start(daemon: &Daemon, flags: &[String]) -> Output {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_the_way_is_named_with_what_to_do() {
+    let _alone = super::ALONE.lock().await;
     let daemon = support::daemon!().start().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
