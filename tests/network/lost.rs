@@ -81,9 +81,9 @@ async fn the_network_of_a_pod_that_was_removed_by_hand_is_taken_down_at_the_next
     Engine::get().remove(&sandbox);
     daemon.start_again().await;
     tokio::task::block_in_place(|| {
-        eventually("the network is taken down", Duration::from_secs(10), || {
+        eventually("the network is taken down", Duration::from_secs(30), || {
             let traces = Traces::of(&daemon);
-            (traces.rules.is_empty() && traces.pins.len() == 1).then_some(())
+            (traces.rules.is_empty() && traces.pins.len() == 1 && traces.leases.len() == 1).then_some(())
         });
     });
     // That of the other one is not.

@@ -15,6 +15,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Dirty {
     /// Of the last event or call that named it.
     pub(super) generation: u64,
+    /// Of the first one that no inspection has followed yet: who came after that one waits, however often the
+    /// mark is renewed meanwhile.
+    pub(super) since: u64,
     /// Since when it is being inspected.
     pub(super) flying: Option<Instant>,
     /// Inspections that have failed since it was last renewed.
@@ -140,6 +143,7 @@ impl State {
         let generation = self.generation;
         let mark = self.dirty.entry(key).or_insert_with(|| Dirty {
             generation,
+            since: generation,
             flying: None,
             failures: 0,
             retry: None,
@@ -159,6 +163,8 @@ impl State {
         mark.flying = None;
         if current && mark.generation == ticket.generation {
             self.dirty.remove(&ticket.key);
+        } else if current {
+            mark.since = ticket.generation + 1;
         }
     }
 

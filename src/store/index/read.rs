@@ -107,7 +107,7 @@ impl Index {
             progress.as_mut().enable();
             let open = |state: &State| {
                 let mut marks = state.dirty.values();
-                marks.any(|mark| mark.generation <= generation && mark.failures == 0)
+                marks.any(|mark| mark.since <= generation && mark.failures == 0)
             };
             if !open(&self.lock()) {
                 return;
@@ -206,7 +206,7 @@ impl State {
     /// What keeps a reader of `scope` who came at `arrival`.
     fn doubt(&self, scope: Scope<'_>, arrival: u64) -> Doubt {
         let marks = self.dirty.iter();
-        let marks = marks.filter(|(key, mark)| mark.generation <= arrival && scope.covers(key));
+        let marks = marks.filter(|(key, mark)| mark.since <= arrival && scope.covers(key));
         let mut doubt = Doubt::No;
         for (_, mark) in marks {
             doubt = match (doubt, mark.flying) {

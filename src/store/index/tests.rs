@@ -81,6 +81,29 @@ async fn readers_wait_for_what_was_marked_before_them_and_for_nothing_else() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_is_renewed_does_not_let_go_who_waits_for_it() {
+    let index = met();
+    let ticket = look(&index, "c1");
+    let reader = index.settled(Scope::All);
+    tokio::pin!(reader);
+    assert!(reader.as_mut().now_or_never().is_none());
+    // An event of the same change comes late, and another object makes progress.
+    index.mark(object("c1"));
+    let other = look(&index, "c2");
+    index.apply(other, container("c2", "running"));
+    assert!(
+        reader.as_mut().now_or_never().is_none(),
+        "nobody has looked at c1"
+    );
+    index.apply(ticket, container("c1", "running"));
+    assert!(
+        reader.await,
+        "the look began before the reader came, and after the change"
+    );
+    assert_eq!(states(&index).len(), 2);
+}
+
 #[tokio::test]
 async fn what_cannot_be_inspected_is_in_doubt() {
     let index = met();
