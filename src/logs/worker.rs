@@ -32,7 +32,7 @@ const GATHER: Duration = Duration::from_millis(5);
 const BUSY: usize = 4096;
 
 /// How often a busy log is looked at.
-const LOOK: Duration = Duration::from_millis(30);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a log that could not be read, written or watched is left alone.
 const RETRY: Duration = Duration::from_secs(1);
