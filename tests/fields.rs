@@ -12,10 +12,7 @@ mod rest;
 mod volumes;
 
 use cri::{ContainerConfig, LinuxContainerSecurityContext, PodSandboxConfig};
-use support::{Daemon, container_of};
-
-/// Sleeps, and ends at SIGTERM.
-const SLEEP: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"];
+use support::{Daemon, SLEEP, container_of};
 
 /// A daemon with a running pod.
 struct Node {

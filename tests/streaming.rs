@@ -22,11 +22,8 @@ mod spdy;
 mod tls;
 
 use cri::{ContainerConfig, ExecRequest, PodSandboxConfig, PortForwardRequest};
-use support::{Daemon, container_of};
+use support::{Daemon, SLEEP, container_of};
 use tonic::Status;
-
-/// Sleeps, and ends at SIGTERM.
-const SLEEP: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"];
 
 /// A daemon with a running pod.
 struct Node {

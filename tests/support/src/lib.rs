@@ -23,7 +23,7 @@ pub use daemon::Daemon;
 pub use engine::Engine;
 pub use env::Env;
 pub use options::Options;
-pub use pods::{container, container_of, pod, pod_labels};
+pub use pods::{SLEEP, container, container_of, pod, pod_labels};
 pub use proxy::{Action, EngineProxy, Rule};
 pub use wait::eventually;
 

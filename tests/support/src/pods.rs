@@ -14,6 +14,9 @@ use cri::{
 
 use crate::{Daemon, Env};
 
+/// Sleeps, and ends at SIGTERM.
+pub const SLEEP: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"];
+
 /// The labels that the kubelet gives a pod and its containers.
 pub fn pod_labels(metadata: &PodSandboxMetadata) -> BTreeMap<String, String> {
     [
