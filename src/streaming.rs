@@ -4,6 +4,7 @@
 //! end in [`session`]'s types; what feeds these knows no protocol, and nothing here knows what feeds them.
 
 mod held;
+mod idle;
 pub mod protocol;
 pub(crate) mod queues;
 pub(crate) mod resize;

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::timeout;
 
 use super::connection::{Connection, Event, Role};
 use super::frame::{PIECE, Status};
+use crate::streaming::idle::Idle;
 use crate::streaming::protocol::ProtocolError;
 use crate::streaming::queues::{Inputs, Outputs, Piece};
 
@@ -33,9 +34,7 @@ pub(super) struct Link<IO> {
     pub(super) inputs: Inputs,
     /// Whether something was written since the last flush.
     unflushed: bool,
-    idle: Duration,
-    active: Instant,
-    timer: Pin<Box<Sleep>>,
+    idle: Idle,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
@@ -49,9 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             outputs: Outputs::default(),
             inputs: Inputs::default(),
             unflushed: false,
-            idle,
-            active: Instant::now(),
-            timer: Box::pin(sleep(idle)),
+            idle: Idle::new(idle),
         }
     }
 
@@ -123,7 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                 Poll::Pending => break,
             }
         }
-        self.poll_idle(cx).map(Err)
+        self.idle.poll(cx).map(Err)
     }
 
     /// Writes what the socket takes.
@@ -135,7 +132,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                 Poll::Ready(Ok(written)) => {
                     output.advance(written);
                     self.unflushed = true;
-                    self.active = Instant::now();
+                    self.idle.moved();
                 }
                 Poll::Ready(Err(err)) => return Err(ProtocolError::Broken(err)),
                 Poll::Pending => return Ok(()),
@@ -197,19 +194,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
         if read.map_err(ProtocolError::Broken)? == 0 {
             return Poll::Ready(Err(ProtocolError::Gone));
         }
-        self.active = Instant::now();
+        self.idle.moved();
         Poll::Ready(Ok(None))
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<ProtocolError> {
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let until = self.active + self.idle;
-            if until <= Instant::now() {
-                return Poll::Ready(ProtocolError::Idle(self.idle));
-            }
-            self.timer.as_mut().reset(until);
-        }
-        Poll::Pending
     }
 
     /// Sends `bytes` on stream `id`, whatever the queues hold.

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError as WireError};
 
 use super::channels::{Encoding, Incoming};
+use crate::streaming::idle::Idle;
 use crate::streaming::protocol::ProtocolError;
 use crate::streaming::queues::{Inputs, Outputs, Piece};
 
@@ -48,9 +49,7 @@ pub(super) struct Link<IO> {
     /// The rest of a message that is being queued.
     arriving: Option<(u32, Bytes)>,
     unflushed: bool,
-    idle: Duration,
-    active: Instant,
-    timer: Pin<Box<Sleep>>,
+    idle: Idle,
     life: Interval,
 }
 
@@ -66,9 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             inputs: Inputs::default(),
             arriving: None,
             unflushed: false,
-            idle,
-            active: Instant::now(),
-            timer: Box::pin(sleep(idle)),
+            idle: Idle::new(idle),
             life,
         }
     }
@@ -168,7 +165,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                 Poll::Pending => break,
             }
         }
-        self.poll_idle(cx)
+        self.idle.poll(cx)
     }
 
     /// Takes one piece of the sessions' output once all before it is written; says whether there was one.
@@ -179,7 +176,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                 Poll::Pending => return Ok(false),
             }
             self.unflushed = false;
-            self.active = Instant::now();
+            self.idle.moved();
         }
         match self.outputs.poll_next(cx) {
             Poll::Ready((id, Piece::Data(bytes))) => {
@@ -219,7 +216,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Bytes::new(),
             Some(Err(err)) => return Poll::Ready(Err(broken(err))),
         };
-        self.active = Instant::now();
+        self.idle.moved();
         match self.encoding.decode(payload, self.closes)? {
             Some(Incoming::Data { channel, bytes }) if !bytes.is_empty() => {
                 let id = u32::from(channel);
@@ -231,17 +228,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             Some(Incoming::Data { .. }) | None => {}
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<ProtocolError> {
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let until = self.active + self.idle;
-            if until <= Instant::now() {
-                return Poll::Ready(ProtocolError::Idle(self.idle));
-            }
-            self.timer.as_mut().reset(until);
-        }
-        Poll::Pending
     }
 }
 
