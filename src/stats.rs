@@ -1,8 +1,8 @@
 //! Statistics and metrics of pods and containers, read from control groups and `/proc`.
 //!
 //! Nothing is asked of the Engine beyond what the store knows, and no process is run: the kubelet asks for all of
-//! this every ten seconds. Files are opened by path for each reading. To keep them open would save about a third
-//! of the time, and cost seven files and the kernel's buffers for each container.
+//! this every ten seconds. Files are opened by path for each reading: to keep them open would cost seven files and
+//! the kernel's buffers for each container.
 
 mod collect;
 mod detail;
@@ -14,7 +14,6 @@ mod scrape;
 
 use std::{
     collections::HashMap,
-    fs,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -23,6 +22,7 @@ use translate::stats::hierarchy::Hierarchies;
 
 use crate::{
     error::{Error, Result},
+    host::cgroup,
     image::Images,
     store::Store,
 };
@@ -33,7 +33,7 @@ use place::Place;
 pub struct Stats {
     store: Arc<Store>,
     images: Arc<Images>,
-    hierarchies: Hierarchies,
+    hierarchies: &'static Hierarchies,
     layers: Layers,
     /// Where each running container is found, by its id; pause containers are among them.
     places: Mutex<HashMap<String, Arc<Place>>>,
@@ -46,12 +46,11 @@ pub struct Stats {
 impl Stats {
     /// Statistics of what is in `store`.
     pub fn new(store: Arc<Store>, images: Arc<Images>) -> Result<Arc<Self>> {
-        const MOUNTS: &str = "/proc/self/mountinfo";
-        let mounts = fs::read_to_string(MOUNTS).map_err(Error::host(format!("read {MOUNTS}")))?;
+        let hierarchies = cgroup::hierarchies().map_err(Error::host(format!("read {}", cgroup::MOUNTS)))?;
         Ok(Arc::new(Self {
             store,
             images,
-            hierarchies: Hierarchies::parse(&mounts),
+            hierarchies,
             layers: Layers::start().map_err(Error::host("start the thread that counts writable layers"))?,
             places: Mutex::default(),
             began: Instant::now(),

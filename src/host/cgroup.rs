@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use tokio::{fs, io::AsyncWriteExt};
@@ -12,20 +13,44 @@ use translate::{
     stats::hierarchy::Hierarchies,
 };
 
+/// The hierarchies of this node. They are there before any pod and stay, so they are looked for once: the table
+/// of mounts is long where many containers run.
+pub fn hierarchies() -> Result<&'static Hierarchies, io::Error> {
+    static FOUND: OnceLock<Hierarchies> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found);
+    }
+    let mounts = std::fs::read_to_string(MOUNTS)?;
+    Ok(FOUND.get_or_init(|| Hierarchies::parse(&mounts)))
+}
+
+/// Where the hierarchies are told.
+pub const MOUNTS: &str = "/proc/self/mountinfo";
+
 /// The texts of one file of the cgroup of the container whose first process is `pid`, and of the process's
 /// `oom_score_adj`, by name; what cannot be read is left out, as the process may have ended.
-pub async fn read(pid: i32, file: &str) -> BTreeMap<String, String> {
-    let mut texts = BTreeMap::new();
-    if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).await {
-        texts.insert(live::OOM_SCORE_ADJ.to_owned(), text);
-    }
-    if let Ok((membership, mounts)) = tables(pid).await
-        && let Some(directory) = mounts.directory(&membership, controller(file))
-        && let Ok(text) = fs::read_to_string(Path::new(directory.path()).join(file)).await
-    {
-        texts.insert(file.to_owned(), text);
-    }
-    texts
+pub async fn read(pid: i32, file: &'static str) -> BTreeMap<String, String> {
+    // One way to another thread and back for all of them: statuses are asked for often.
+    let read = move || {
+        let read = |path: &Path| std::fs::read_to_string(path).ok();
+        let membership = read(&PathBuf::from(format!("/proc/{pid}/cgroup")));
+        let directory = membership.and_then(|text| hierarchies().ok()?.directory(&text, controller(file)));
+        let texts = [
+            (
+                live::OOM_SCORE_ADJ,
+                read(&PathBuf::from(format!("/proc/{pid}/oom_score_adj"))),
+            ),
+            (
+                file,
+                directory.and_then(|directory| read(&Path::new(directory.path()).join(file))),
+            ),
+        ];
+        let found = texts.into_iter();
+        found
+            .filter_map(|(name, text)| Some((name.to_owned(), text?)))
+            .collect()
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 /// Writes what is to be written for the container whose first process is `pid`. Returns what failed.
@@ -38,22 +63,13 @@ pub async fn apply(pid: i32, after: &AfterStart) -> Vec<String> {
     if after.writes.is_empty() {
         return failures;
     }
-    match tables(pid).await {
-        Ok((membership, mounts)) => failures.extend(write_all(&membership, &mounts, &after.writes).await),
-        Err(error) => failures.push(error),
+    let file = format!("/proc/{pid}/cgroup");
+    match (fs::read_to_string(&file).await, hierarchies()) {
+        (Ok(membership), Ok(mounts)) => failures.extend(write_all(&membership, mounts, &after.writes).await),
+        (Err(error), _) => failures.push(format!("cannot read {file}: {error}")),
+        (_, Err(error)) => failures.push(format!("cannot read {MOUNTS}: {error}")),
     }
     failures
-}
-
-/// A process's memberships and the mounts by which its cgroups are found.
-async fn tables(pid: i32) -> Result<(String, Hierarchies), String> {
-    let read = |file: String| async move {
-        let text = fs::read_to_string(&file).await;
-        text.map_err(|error| format!("cannot read {file}: {error}"))
-    };
-    let membership = read(format!("/proc/{pid}/cgroup")).await?;
-    let mounts = read("/proc/self/mountinfo".into()).await?;
-    Ok((membership, Hierarchies::parse(&mounts)))
 }
 
 async fn write_all(membership: &str, mounts: &Hierarchies, writes: &[CgroupWrite]) -> Vec<String> {
