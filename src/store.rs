@@ -21,7 +21,6 @@ use std::{
 use translate::{
     answer::ContainerInspect,
     labels::{ContainerRecord, SandboxRecord},
-    status,
 };
 
 use crate::{
@@ -202,12 +201,8 @@ impl Store {
         let Some(container) = self.learn_container(id, name, labels) else {
             return Ok(Seen::Nothing);
         };
-        if status::cannot_run(&inspect) {
-            self.container_cannot_run(id);
-        }
-        let view = ContainerView::new(container, inspect);
-        self.keep_log(&view.container, view.state()).await?;
-        Ok(Seen::Container(view))
+        self.note_state(&container, &inspect).await?;
+        Ok(Seen::Container(ContainerView::new(container, inspect)))
     }
 
     fn forget_known(&self, id: &str) {

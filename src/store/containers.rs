@@ -120,7 +120,7 @@ impl Store {
     }
 
     /// Follows the log of a container that is seen running, and completes that of one seen exited.
-    pub(super) async fn keep_log(&self, container: &Container, state: cri::ContainerState) -> Result<()> {
+    async fn keep_log(&self, container: &Container, state: cri::ContainerState) -> Result<()> {
         let id = &container.id;
         match state {
             _ if container.record.log_path.is_empty() => {}
@@ -165,12 +165,16 @@ impl Store {
         let container = self
             .learn_container(&inspect.id, &inspect.name, &inspect.config.labels)
             .ok_or_else(|| Error::no_container(id.as_str()))?;
-        if status::cannot_run(&inspect) {
-            self.known().cannot_run.insert(inspect.id.clone());
-        }
-        self.keep_log(&container, status::container(&inspect, &container.record).state())
-            .await?;
+        self.note_state(&container, &inspect).await?;
         Ok((container, inspect))
+    }
+
+    /// Notes what an inspection tells beside the container itself, and brings the log up to it.
+    pub(super) async fn note_state(&self, container: &Container, inspect: &ContainerInspect) -> Result<()> {
+        if status::cannot_run(inspect) {
+            self.container_cannot_run(&inspect.id);
+        }
+        self.keep_log(container, status::state(inspect)).await
     }
 
     /// Notes a container that was just created.
