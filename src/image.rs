@@ -108,21 +108,26 @@ impl Images {
         };
         if let Some((_, images)) = self.store.images().await
             && let Some(found) = image::find(images.iter(), &query)
-            && let Some(learnt) = self.learnt().get(&found.id)
+            && let Some(user) = self.store.image_user(&found.id)
         {
-            return Ok(Some((found.id.clone(), learnt.clone())));
+            return Ok(Some((
+                found.id.clone(),
+                self.note(&found.id, user, &found.repo_digests),
+            )));
         }
         let found = self.engine.inspect_image(&query.engine_name()).await?;
         Ok(found.map(|image| (image.id.clone(), self.learn(&image))))
     }
 
     fn learn(&self, image: &ImageInspect) -> Learnt {
+        self.note(&image.id, image.config.user.clone(), &image.repo_digests)
+    }
+
+    fn note(&self, id: &str, user: String, digests: &[String]) -> Learnt {
         let mut all = self.learnt();
-        let learnt = all.entry(image.id.clone()).or_default();
-        learnt.user.clone_from(&image.config.user);
-        learnt
-            .digest_reference
-            .clone_from(image.repo_digests.iter().min().unwrap_or(&image.id));
+        let learnt = all.entry(id.to_owned()).or_default();
+        learnt.user = user;
+        learnt.digest_reference = digests.iter().min().map_or(id, String::as_str).to_owned();
         learnt.clone()
     }
 

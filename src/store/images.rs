@@ -18,6 +18,11 @@ impl Store {
         }
     }
 
+    /// The `USER` of an image that is remembered.
+    pub fn image_user(&self, id: &str) -> Option<String> {
+        self.known().image_users.get(id).cloned()
+    }
+
     /// Asks for all images. A list does not tell their users, which never change for an id: each is inspected once.
     pub async fn look_at_images(&self) -> Result<Vec<cri::Image>> {
         let entries = self.engine.list_images().await?;
@@ -25,8 +30,7 @@ impl Store {
         let mut images = Vec::with_capacity(entries.len());
         let mut users = HashMap::with_capacity(entries.len());
         for entry in &entries {
-            let known = self.known().image_users.get(&entry.id).cloned();
-            let user = match known {
+            let user = match self.image_user(&entry.id) {
                 Some(user) => user,
                 None => match self.engine.inspect_image(&entry.id).await? {
                     Some(inspect) => inspect.config.user,
