@@ -418,9 +418,17 @@ fn collector(text: &str) -> Result<String, String> {
             None => text,
         };
         let authority: Authority = text.parse().ok()?;
-        let plain = !authority.host().is_empty() && !text.contains('@') && !text.ends_with(':');
-        let port = authority.port().map_or(Some(4317), |_| authority.port_u16())?;
-        (plain && port != 0).then(|| format!("http://{}:{port}", authority.host()))
+        let host = authority.host();
+        // Nothing but a port may stand beside the host.
+        let port = match text.strip_prefix(host)? {
+            "" => 4317,
+            rest => rest
+                .strip_prefix(':')?
+                .parse()
+                .ok()
+                .filter(|port: &u16| *port != 0)?,
+        };
+        (!host.is_empty()).then(|| format!("http://{host}:{port}"))
     };
     parse().ok_or_else(|| {
         "expected http://HOST:PORT of a collector that takes OTLP over gRPC without TLS, such as http://127.0.0.1:4317"

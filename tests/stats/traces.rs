@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::TcpListener};
 
 use cri::{GetEventsRequest, ListPodSandboxRequest, RunPodSandboxRequest, StopPodSandboxRequest};
-use support::{Collector, Daemon, Options, Span, eventually};
+use support::{Collector, Daemon, EngineProxy, Options, Span, eventually};
 use tonic::Request;
 
 use super::PATIENCE;
@@ -49,7 +49,9 @@ fn good<'a>(spans: &'a [Span], name: &str) -> &'a Span {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callers_trace_goes_on_in_calls_to_the_engine_and_in_plugins() {
     let collector = Collector::start().await;
+    let proxy = EngineProxy::start();
     let mut daemon = options(&collector.endpoint())
+        .engine(proxy.socket())
         .variable("OTEL_SERVICE_NAME", "here")
         .variable("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
         .start()
@@ -110,6 +112,25 @@ async fn a_callers_trace_goes_on_in_calls_to_the_engine_and_in_plugins() {
     let plugin = good(&spans, "CNI ADD bridge");
     assert_eq!(plugin.attributes["cni.container_id"], sandbox);
     assert_eq!(plugin.attributes["cni.ifname"], "eth0");
+
+    // The Engine is told: to continue what is traced, and to leave out what its caller leaves out.
+    let told: BTreeSet<_> = proxy
+        .calls()
+        .0
+        .into_iter()
+        .filter_map(|call| call.traceparent)
+        .collect();
+    let clients = spans
+        .iter()
+        .filter(|span| span.attributes.contains_key("url.path"));
+    let of_spans: BTreeSet<_> = clients
+        .map(|span| format!("00-{TRACED}-{}-01", span.id))
+        .collect();
+    let (traced, others): (BTreeSet<_>, BTreeSet<_>) =
+        told.into_iter().partition(|told| told.contains(TRACED));
+    assert_eq!(traced, of_spans);
+    let left_out = |told: &String| told.starts_with(&format!("00-{UNSAMPLED}-")) && told.ends_with("-00");
+    assert!(!others.is_empty() && others.iter().all(left_out), "{others:?}");
 
     // Messages of the call have its names.
     let log = daemon.log();
