@@ -181,6 +181,40 @@ impl Work {
         Self(Some(span.start_with_context(tracer, &call)))
     }
 
+    /// Has whoever gets these headers continue the trace.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(span) = &self.0 {
+            let context = Context::new().with_remote_span_context(span.span_context().clone());
+            TraceContextPropagator::new().inject_context(&context, &mut Write(headers));
+        }
+    }
+
+    /// The Engine has answered with this HTTP status, or not at all.
+    pub fn answered(mut self, status: Option<u16>) {
+        let outcome = match status {
+            Some(status) => {
+                if let Some(span) = &mut self.0 {
+                    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+                }
+                if status < 400 {
+                    Status::Unset
+                } else {
+                    Status::error("")
+                }
+            }
+            None => Status::error("no answer"),
+        };
+        self.end(outcome);
+    }
+
+    /// The plugin has ended.
+    pub fn ran<T, E: fmt::Display>(self, result: &Result<T, E>) {
+        self.end(match result {
+            Ok(_) => Status::Unset,
+            Err(error) => Status::error(error.to_string()),
+        });
+    }
+
     fn end(mut self, status: Status) {
         if let Some(mut span) = self.0.take() {
             span.set_status(status);
@@ -217,34 +251,6 @@ pub fn engine(call: &'static str, method: &str, path: &str, socket: &Path) -> Wo
     })
 }
 
-impl Work {
-    /// Has whoever gets these headers continue the trace.
-    pub fn tell(&self, headers: &mut HeaderMap) {
-        if let Some(span) = &self.0 {
-            let context = Context::new().with_remote_span_context(span.span_context().clone());
-            TraceContextPropagator::new().inject_context(&context, &mut Write(headers));
-        }
-    }
-
-    /// The Engine has answered with this HTTP status, or not at all.
-    pub fn answered(mut self, status: Option<u16>) {
-        let outcome = match status {
-            Some(status) => {
-                if let Some(span) = &mut self.0 {
-                    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
-                }
-                if status < 400 {
-                    Status::Unset
-                } else {
-                    Status::error("")
-                }
-            }
-            None => Status::error("no answer"),
-        };
-        self.end(outcome);
-    }
-}
-
 /// A run of a CNI plugin with this environment.
 pub fn cni(plugin: &str, environment: &[(&'static str, String)]) -> Work {
     let value = |name| {
@@ -260,16 +266,6 @@ pub fn cni(plugin: &str, environment: &[(&'static str, String)]) -> Work {
             KeyValue::new("cni.ifname", value("CNI_IFNAME")),
         ]
     })
-}
-
-impl Work {
-    /// The plugin has ended.
-    pub fn ran<T, E: fmt::Display>(self, result: &Result<T, E>) {
-        self.end(match result {
-            Ok(_) => Status::Unset,
-            Err(error) => Status::error(error.to_string()),
-        });
-    }
 }
 
 #[cfg(test)]
