@@ -144,7 +144,7 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
             daemon.create(&sandbox, &pod, &first),
         )
         .await;
-    support::Engine::get().remove(&first);
+    Engine::get().remove(&first);
     quiet(&table.proxy).await;
     let id = table
         .change("CreateContainer", 1, 2, daemon.create(&sandbox, &pod, &config))
