@@ -72,7 +72,11 @@ impl Keeper {
 
     /// Takes a container's values, to change them.
     pub async fn hold(&self, id: &str) -> Held {
-        let values = Arc::clone(&self.containers().known.entry(id.to_owned()).or_default().values);
+        let values = {
+            let mut containers = self.containers();
+            self.sweep(&mut containers);
+            Arc::clone(&containers.known.entry(id.to_owned()).or_default().values)
+        };
         Held {
             keeper: self.clone(),
             id: id.to_owned(),
@@ -173,30 +177,23 @@ impl Keeper {
     }
 
     /// Forgets containers whose cgroup is gone, each time that twice as many are known as were left.
-    fn sweep(&self) {
-        let mut containers = self.containers();
+    fn sweep(&self, containers: &mut Containers) {
         if containers.known.len() < containers.enough {
             return;
         }
-        let gone: Vec<_> = containers
-            .known
-            .iter()
-            .filter(|(_, known)| match &known.directory {
-                Some(directory) => !directory.exists(),
-                None => known.values.try_lock().is_ok(),
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
+        let is_gone = |known: &mut Known| {
+            let unused = Arc::strong_count(&known.values) == 1;
+            unused
+                && known
+                    .directory
+                    .as_ref()
+                    .is_none_or(|directory| !directory.exists())
+        };
         let mut watches = self.watches.clone();
-        for known in gone
-            .iter()
-            .filter_map(|id| containers.known.remove(id))
-            .collect::<Vec<_>>()
-        {
-            for watch in known.watches {
-                containers.watched.remove(&watch);
-                let _ = watches.remove(watch);
-            }
+        let gone: Vec<_> = containers.known.extract_if(|_, known| is_gone(known)).collect();
+        for watch in gone.into_iter().flat_map(|(_, known)| known.watches) {
+            containers.watched.remove(&watch);
+            let _ = watches.remove(watch);
         }
         containers.enough = 2 * containers.known.len() + 16;
     }
@@ -213,6 +210,9 @@ impl Held {
     pub async fn apply(self, pid: i32, after: &AfterStart) -> Vec<String> {
         let after = after.clone();
         self.blocking(move |this| {
+            if after.is_empty() && this.values.is_empty() {
+                return Vec::new();
+            }
             let place = match Place::of(&this.id, pid) {
                 Ok(place) => place,
                 Err(error) => return vec![error],
@@ -226,7 +226,6 @@ impl Held {
             }
             failures.extend(this.values.write(&place, &after.writes));
             if let Some(directory) = place.noted() {
-                this.keeper.sweep();
                 this.keeper.arm(&this.id, directory, &this.values);
             }
             failures
