@@ -52,7 +52,7 @@ impl Containers {
         if pid == 0 {
             return;
         }
-        for error in self.keeper.hold(id).await.apply(pid, after).await {
+        for error in self.keeper.hold(id, pid).await.apply(after).await {
             warn!(id, "{error}");
         }
     }

@@ -22,7 +22,7 @@ impl Containers {
             warn!(id, "{caveat}");
         }
         let _changing = self.store.changing(id);
-        let mut held = self.keeper.hold(id).await;
+        let mut held = self.keeper.hold(id, inspect.state.pid).await;
         if update.body != ContainerUpdateBody::default() {
             if let Err(error) = self.engine.update_container(id, update.body).await {
                 held.restore().await;
@@ -31,10 +31,8 @@ impl Containers {
             held.release(update.superseded);
         }
         // The Engine has all it knows set again, which undoes what was written before.
-        if inspect.state.pid != 0 {
-            for error in held.apply(inspect.state.pid, &update.after).await {
-                warn!(id, "{error}");
-            }
+        for error in held.apply(&update.after).await {
+            warn!(id, "{error}");
         }
         if let Some(asked) = &request.linux {
             let mut record = container.record.clone();

@@ -54,6 +54,7 @@ struct Known {
 pub struct Held {
     keeper: Keeper,
     id: String,
+    pid: i32,
     values: OwnedMutexGuard<Values>,
 }
 
@@ -70,8 +71,28 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Takes a container's values, to change them.
-    pub async fn hold(&self, id: &str) -> Held {
+    /// Takes the values of a container, whose first process is `pid`, to change them.
+    pub async fn hold(&self, id: &str, pid: i32) -> Held {
+        self.take(id).await.load(pid)
+    }
+
+    /// Goes on with a container that an earlier dockside has started; `after` is what was to be written then.
+    pub async fn resume(&self, id: &str, pid: i32, after: &AfterStart) {
+        let held = self.take(id).await;
+        if held.values.is_loaded() {
+            // A call was here before.
+            return;
+        }
+        let held = held.load(pid);
+        // An earlier dockside that was killed in between has noted nothing.
+        let nothing = AfterStart::default();
+        let after = if held.values.is_noted() { &nothing } else { after };
+        for error in held.apply(after).await {
+            warn!(id, "{error}");
+        }
+    }
+
+    async fn take(&self, id: &str) -> Held {
         let values = {
             let mut containers = self.containers();
             self.sweep(&mut containers);
@@ -80,21 +101,8 @@ impl Keeper {
         Held {
             keeper: self.clone(),
             id: id.to_owned(),
+            pid: 0,
             values: values.lock_owned().await,
-        }
-    }
-
-    /// Goes on with a container that an earlier dockside has started; `after` is what was to be written then.
-    pub async fn resume(&self, id: &str, pid: i32, after: &AfterStart) {
-        let held = self.hold(id).await;
-        let noted = {
-            let id = id.to_owned();
-            tokio::task::spawn_blocking(move || Values::recall(&Place::of(&id, pid).ok()?)).await
-        };
-        // An earlier dockside that was killed in between has noted nothing.
-        let noted = noted.ok().flatten();
-        for error in held.apply(pid, noted.as_ref().unwrap_or(after)).await {
-            warn!(id, "{error}");
         }
     }
 
@@ -134,7 +142,7 @@ impl Keeper {
     /// was written here.
     async fn look_at(self, id: String) {
         loop {
-            for error in self.hold(&id).await.restore().await {
+            for error in self.take(&id).await.restore().await {
                 warn!(id, "{error}");
             }
             tokio::time::sleep(PAUSE).await;
@@ -200,28 +208,38 @@ impl Keeper {
 }
 
 impl Held {
+    /// Learns what was written before.
+    fn load(mut self, pid: i32) -> Self {
+        self.pid = pid;
+        if let Ok(place) = Place::of(&self.id, pid) {
+            self.values.load(&place);
+        }
+        self
+    }
+
     /// Leaves these files to others.
     pub fn release(&mut self, files: &[&str]) {
         self.values.release(files);
     }
 
-    /// Writes what is to be written for the container, whose first process is `pid`, and what was written before where
-    /// it is not in force. Returns what failed.
-    pub async fn apply(self, pid: i32, after: &AfterStart) -> Vec<String> {
+    /// Writes what is to be written for the container, and what was written before where it is not in force. Returns
+    /// what failed.
+    pub async fn apply(self, after: &AfterStart) -> Vec<String> {
         let after = after.clone();
         self.blocking(move |this| {
-            if after.is_empty() && this.values.is_empty() {
+            let nothing = after.writes.is_empty() && !this.values.is_noted();
+            if this.pid == 0 || (nothing && after.oom_score_adj.is_none()) {
                 return Vec::new();
             }
-            let place = match Place::of(&this.id, pid) {
+            let place = match Place::of(&this.id, this.pid) {
                 Ok(place) => place,
                 Err(error) => return vec![error],
             };
             let mut failures = Vec::new();
             if let Some(value) = after.oom_score_adj {
-                failures.extend(score(pid, value).err());
+                failures.extend(score(this.pid, value).err());
             }
-            if after.writes.is_empty() && this.values.is_empty() {
+            if nothing {
                 return failures;
             }
             failures.extend(this.values.write(&place, &after.writes));

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use tracing::debug;
 use translate::{
-    resources::{AfterStart, CgroupWrite, Missing},
+    resources::{CgroupWrite, Missing},
     stats::hierarchy::Hierarchies,
 };
 
@@ -25,6 +25,8 @@ const NOTED: &str = "memory";
 /// The cgroup of one run of a container, and what was written into it.
 #[derive(Debug, Default)]
 pub(super) struct Values {
+    loaded: bool,
+    noted: bool,
     files: BTreeMap<String, Kept>,
 }
 
@@ -67,25 +69,39 @@ impl<'a> Place<'a> {
 }
 
 impl Values {
-    /// What an earlier dockside has noted at the container's cgroup; `None` if it has noted nothing.
-    pub(super) fn recall(place: &Place<'_>) -> Option<AfterStart> {
+    /// Learns, once, what an earlier dockside has noted at the container's cgroup.
+    pub(super) fn load(&mut self, place: &Place<'_>) {
+        if std::mem::replace(&mut self.loaded, true) {
+            return;
+        }
         let mut text = vec![0; 64 << 10];
-        let length = getxattr(place.noted()?, NOTE, &mut text[..]).ok()?;
-        let noted: BTreeMap<String, String> = serde_json::from_slice(&text[..length]).ok()?;
-        let writes = noted.into_iter().map(|(file, value)| CgroupWrite {
-            file,
-            value,
-            missing: Missing::Ignore,
-        });
-        Some(AfterStart {
-            writes: writes.collect(),
-            oom_score_adj: None,
-        })
+        let noted = place
+            .noted()
+            .and_then(|directory| getxattr(directory, NOTE, &mut text[..]).ok());
+        let Some(noted) =
+            noted.and_then(|length| serde_json::from_slice::<BTreeMap<String, String>>(&text[..length]).ok())
+        else {
+            return;
+        };
+        self.noted = true;
+        for (file, value) in noted {
+            if let Some(directory) = place.directory(controller(&file)) {
+                let path = directory.join(&file);
+                // Whatever the kernel says of it now: it is to be written again.
+                let shown = String::new();
+                self.files.insert(file, Kept { path, value, shown });
+            }
+        }
     }
 
-    /// Whether nothing was written.
-    pub(super) fn is_empty(&self) -> bool {
-        self.files.is_empty()
+    /// Whether it is known by now what was noted.
+    pub(super) const fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Whether anything was ever written, by this dockside or by one before it.
+    pub(super) const fn is_noted(&self) -> bool {
+        self.noted
     }
 
     /// Leaves these files to others.
@@ -121,6 +137,7 @@ impl Values {
             }
         }
         failures.extend(self.restore());
+        self.loaded = true;
         if let Some(directory) = place.noted() {
             self.note(&directory);
         }
@@ -151,7 +168,8 @@ impl Values {
         self.files.values().map(|kept| kept.path.as_path())
     }
 
-    fn note(&self, directory: &Path) {
+    fn note(&mut self, directory: &Path) {
+        self.noted = true;
         let noted: BTreeMap<_, _> = self
             .files
             .iter()
@@ -225,6 +243,12 @@ mod tests {
         );
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 3);
         assert_eq!(values.paths().count(), 3);
+
+        // As a dockside that starts knows it, where extended attributes may be made.
+        let mut later = Values::default();
+        later.load(&here);
+        later.load(&here);
+        assert!(later.is_loaded() && (!later.is_noted() || later.paths().count() == 3));
 
         values.release(&["memory.max"]);
         for file in ["memory.high", "memory.max"] {

@@ -49,7 +49,6 @@ fn boots() -> [Boot; 3] {
                 scenario!(engine::a_restart_of_the_engine_ends_pods),
                 scenario!(engine::with_live_restore_pods_outlive_the_engine),
                 scenario!(doctor::the_doctor_finds_what_a_node_lacks),
-                scenario!(switch::units_change_over_while_pods_run),
                 scenario!(switch::both_ways_with_cri_dockerd, on_request: true),
                 scenario!(reboot::a_pod_is_left),
             ],
@@ -65,7 +64,7 @@ fn boots() -> [Boot; 3] {
         Boot {
             scenarios: vec![
                 scenario!(reboot::pods_of_the_boot_before_are_over),
-                scenario!(setup::pods_outlive_the_package_and_a_purge_leaves_nothing),
+                scenario!(switch::pods_outlive_the_package_and_the_change_of_units),
             ],
             end: End::Reboot,
         },

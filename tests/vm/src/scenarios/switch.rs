@@ -4,9 +4,12 @@ use std::{fs, path::Path};
 
 use cri::{ContainerState, PodSandboxState};
 
+use super::setup::{PACKAGE, nothing_is_left};
 use crate::{
     logs::{counted, counts_beyond},
-    node::{Pod, SERVICE, SOCKET, SOCKET_UNIT, cri, engine, property, recovers, run, run_pod},
+    node::{
+        PATIENCE, Pod, SERVICE, SOCKET, SOCKET_UNIT, cri, engine, lists, property, recovers, run, run_pod,
+    },
 };
 
 /// Where `DOCKSIDE_VM_EXTRA` is found, with cri-dockerd in it.
@@ -64,26 +67,38 @@ fn remove_units() {
     run(&["systemctl", "daemon-reload"]);
 }
 
-/// The units change places, however the change is made, and pods run on.
-pub(crate) async fn units_change_over_while_pods_run() {
-    let pod = run_pod("between", |_| {}).await;
-    let processes = pod.processes();
-    units("/bin/sleep infinity");
-    switch(OURS, THEIRS);
+/// Pods do not notice that the package goes and comes, nor that units change places; and nothing is left in the end.
+pub(crate) async fn pods_outlive_the_package_and_the_change_of_units() {
+    let pod = run_pod("outlives", |_| {}).await;
+    counts_beyond(&pod.log, 2).await;
+    let (before, processes) = (lists().await, pod.processes());
+    run(&["dpkg", "--remove", "dockside"]);
+    assert!(!Path::new(SOCKET).exists());
+    assert!(
+        Path::new("/etc/dockside/config.toml").exists(),
+        "what an administrator wrote stays"
+    );
+    run(&["dpkg", "--purge", "dockside"]);
+    nothing_is_left();
+
     // The package does not disturb a node that runs cri-dockerd.
-    run(&["dpkg", "--install", "/payload/dockside.deb"]);
+    units("/bin/sleep infinity");
+    run(&["systemctl", "enable", "--now", THEIRS[0], THEIRS[1]]);
+    run(&["dpkg", "--install", PACKAGE]);
     for unit in THEIRS {
         assert_eq!(property(unit, "ActiveState"), "active", "{unit}");
     }
     for unit in OURS {
-        assert_ne!(property(unit, "ActiveState"), "active", "{unit}");
+        assert_eq!(property(unit, "ActiveState"), "inactive", "{unit}");
         assert_eq!(property(unit, "UnitFileState"), "disabled", "{unit}");
     }
     let written = counted(&pod.log);
     switch(THEIRS, OURS);
     recovers().await;
+    assert_eq!(lists().await, before);
     assert_eq!(pod.processes(), processes);
     counts_beyond(&pod.log, written + 5).await;
+    assert_eq!(cri().sh(&pod.container, "echo here").await, "here");
     // Without a `disable`, whoever is started stops the other.
     run(&["systemctl", "start", THEIRS[0]]);
     assert_ne!(property(SOCKET_UNIT, "ActiveState"), "active");
@@ -95,6 +110,8 @@ pub(crate) async fn units_change_over_while_pods_run() {
     assert_eq!(pod.processes(), processes);
     pod.remove().await;
     remove_units();
+    run(&["dpkg", "--purge", "dockside"]);
+    nothing_is_left();
 }
 
 /// What is told of a pod, whoever serves.
@@ -176,7 +193,7 @@ pub(crate) async fn both_ways_with_cri_dockerd() {
         .unwrap();
     assert!(stats.cpu.unwrap().usage_core_nano_seconds.unwrap().value > 0);
     let before = fs::metadata(&theirs.log).unwrap().len();
-    support::eventually("its log goes on", crate::node::PATIENCE, || {
+    support::eventually("its log goes on", PATIENCE, || {
         (fs::metadata(&theirs.log).unwrap().len() > before).then_some(())
     });
     theirs.remove().await;
@@ -208,9 +225,7 @@ pub(crate) async fn both_ways_with_cri_dockerd() {
     recovers().await;
     counts_beyond(&second.log, written + 5).await;
     second.remove().await;
-    support::eventually("nothing is left", crate::node::PATIENCE, || {
-        (network() == left).then_some(())
-    });
+    support::eventually("nothing is left", PATIENCE, || (network() == left).then_some(()));
     assert_eq!(engine().named("k8s_").len(), 0);
     assert!(Path::new(SOCKET).exists());
     remove_units();
