@@ -22,6 +22,9 @@ kind=$(uname -m)-unknown-linux-musl
   command -v rustup >/dev/null || die "Rust's libraries for $kind are not there, nor is rustup, which fetches them"
   rustup target add "$kind" || die "cannot fetch Rust's libraries for $kind"
 }
+# The few C files among the crates need nothing of a C library, so any compiler for this processor will do.
+compiler=CC_${kind//-/_}
+[ -n "${!compiler:-}" ] || command -v "$(uname -m)-linux-musl-gcc" >/dev/null || export "$compiler=${CC:-cc}"
 "$cargo" build --locked --target "$kind" --profile "$profile" --bin dockside
 [ "$profile" != dev ] || profile=debug
 built=$target/$kind/$profile/dockside

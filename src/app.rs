@@ -26,7 +26,7 @@ use crate::{
         listen::{self, Ending, Listeners},
         runtime::Runtime,
     },
-    host::{open_files, systemd::Notifier},
+    host::{cgroup::Keeper, open_files, systemd::Notifier},
     image::Images,
     locks::Locks,
     logging::Logging,
@@ -123,6 +123,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         images: Arc::clone(&images),
         logs,
         node,
+        keeper: Keeper::start().context("watch what is written into cgroups")?,
         live: live.clone(),
         streaming: streams.streaming(),
     });
@@ -140,7 +141,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     let looked = Arc::clone(&images);
     let runtime = Runtime {
         sandboxes: Arc::clone(&sandboxes),
-        containers,
+        containers: Arc::clone(&containers),
         store,
         stats: Arc::clone(&stats),
         status,
@@ -180,7 +181,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     };
     let reload = tokio::spawn(reload.watch()?);
     notifier.ready();
-    let greeting = tokio::spawn(greet(engine, sandboxes, looked, keeper, notifier));
+    let greeting = tokio::spawn(greet(engine, sandboxes, containers, looked, keeper, notifier));
     let stop = CancellationToken::new();
     let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
     if let Some(server) = metrics {
@@ -254,6 +255,7 @@ fn serve_metrics(server: metrics::Server, stats: Arc<Stats>, stop: CancellationT
 async fn greet(
     engine: Engine,
     sandboxes: Arc<Sandboxes>,
+    containers: Arc<Containers>,
     images: Arc<Images>,
     store: Arc<Store>,
     notifier: Arc<Notifier>,
@@ -287,6 +289,9 @@ async fn greet(
     {
         warn!("cannot go on with the containers' logs: {error}");
         tokio::time::sleep(RETRY).await;
+    }
+    if let Err(error) = containers.resume().await {
+        warn!("cannot keep what was written into containers' cgroups: {error}");
     }
     if let Err(error) = sandboxes.adopt().await {
         warn!("cannot adopt sandboxes of another runtime: {error}");

@@ -15,8 +15,8 @@ mod update;
 use std::sync::Arc;
 
 use crate::{
-    config::live::Current, engine::Engine, image::Images, locks::Locks, logs::Logs, node::Node, store::Store,
-    streaming::Streaming,
+    config::live::Current, engine::Engine, host::cgroup::Keeper, image::Images, locks::Locks, logs::Logs,
+    node::Node, store::Store, streaming::Streaming,
 };
 
 /// What the calls about containers share.
@@ -33,6 +33,8 @@ pub struct Containers {
     pub logs: Arc<Logs>,
     /// What this host allows.
     pub node: Arc<Node>,
+    /// Keeps what is written into their cgroups.
+    pub keeper: Keeper,
     /// How large each of the two files of a log at the Engine may become.
     pub live: Current,
     /// Gives out URLs for streams.

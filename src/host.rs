@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod dial;
 pub mod files;
+pub mod kernel_log;
 pub mod oom;
 pub mod open_files;
 pub mod process;

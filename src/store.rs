@@ -27,6 +27,7 @@ use crate::{
     config::live::Current,
     engine::Engine,
     error::Result,
+    host::kernel_log::KernelLog,
     logs::{LogSpec, Logs},
 };
 pub use changes::{Change, Changes};
@@ -86,6 +87,7 @@ pub struct Store {
     /// An exit is shown only after the container's log is complete.
     logs: Arc<Logs>,
     known: Mutex<Known>,
+    kernel_log: Arc<KernelLog>,
     /// `None` where the Engine is asked each time.
     index: Option<Arc<Index>>,
     /// How often the memory is compared with the Engine.
@@ -147,6 +149,7 @@ impl Store {
             engine,
             logs,
             known: Mutex::default(),
+            kernel_log: Arc::default(),
             index: options.remember.then(|| Arc::new(Index::new())),
             check_interval: options.check_interval,
             live,
@@ -193,7 +196,7 @@ impl Store {
     }
 
     /// An inspected object; its log is brought up to that.
-    async fn see(&self, inspect: ContainerInspect) -> Result<Seen> {
+    async fn see(&self, mut inspect: ContainerInspect) -> Result<Seen> {
         let (id, name, labels) = (&inspect.id, &inspect.name, &inspect.config.labels);
         if let Some(sandbox) = self.learn_sandbox(id, name, labels) {
             return Ok(Seen::Sandbox(SandboxView::new(sandbox, inspect)));
@@ -201,7 +204,7 @@ impl Store {
         let Some(container) = self.learn_container(id, name, labels) else {
             return Ok(Seen::Nothing);
         };
-        self.note_state(&container, &inspect).await?;
+        self.note_state(&container, &mut inspect).await?;
         Ok(Seen::Container(ContainerView::new(container, inspect)))
     }
 

@@ -2,10 +2,7 @@ use tracing::{info, warn};
 use translate::{container, resources::AfterStart};
 
 use super::Containers;
-use crate::{
-    error::{Error, Result},
-    host::cgroup,
-};
+use crate::error::{Error, Result};
 
 impl Containers {
     /// Starts a container.
@@ -44,7 +41,7 @@ impl Containers {
 
     /// Does what the Engine API cannot say. A process that has ended needs it no more, and a file that
     /// the kernel does not have is no reason to take a running container away from its user.
-    pub(super) async fn apply(&self, id: &str, after: &AfterStart) {
+    async fn apply(&self, id: &str, after: &AfterStart) {
         if after.is_empty() {
             return;
         }
@@ -55,8 +52,31 @@ impl Containers {
         if pid == 0 {
             return;
         }
-        for error in cgroup::apply(pid, after).await {
+        for error in self.keeper.hold(id, pid).await.apply(after).await {
             warn!(id, "{error}");
         }
+    }
+
+    /// Goes on to keep what was written into the cgroups of containers that run since before this dockside did.
+    pub async fn resume(&self) -> Result<()> {
+        let running = cri::ContainerFilter {
+            state: Some(cri::ContainerStateValue {
+                state: cri::ContainerState::ContainerRunning.into(),
+            }),
+            ..Default::default()
+        };
+        let (host, facts) = (self.node.view().await, self.engine.facts().await?);
+        for view in self.store.containers(&running).await? {
+            let id = &view.container.id;
+            match container::after_start(&view.container.record, &facts, &host) {
+                Ok(mut after) => {
+                    // It may have been changed since, and is not noted.
+                    after.oom_score_adj = None;
+                    self.keeper.resume(id, view.inspect.state.pid, &after).await;
+                }
+                Err(error) => warn!(id, "{error}"),
+            }
+        }
+        Ok(())
     }
 }

@@ -22,10 +22,18 @@ impl Containers {
             warn!(id, "{caveat}");
         }
         let _changing = self.store.changing(id);
+        let mut held = self.keeper.hold(id, inspect.state.pid).await;
         if update.body != ContainerUpdateBody::default() {
-            self.engine.update_container(id, update.body).await?;
+            if let Err(error) = self.engine.update_container(id, update.body).await {
+                held.restore().await;
+                return Err(error.into());
+            }
+            held.release(update.superseded);
         }
-        self.apply(id, &update.after).await;
+        // The Engine has all it knows set again, which undoes what was written before.
+        for error in held.apply(&update.after).await {
+            warn!(id, "{error}");
+        }
         if let Some(asked) = &request.linux {
             let mut record = container.record.clone();
             let linux = record.config.linux.get_or_insert_default();

@@ -1,6 +1,11 @@
 //! The kubelet's configuration beside the Engine's and ours.
 
+use std::{fs, path::PathBuf};
+
 use super::{Finding, Node, Severity};
+
+/// Where the kubelet serves unless its configuration says otherwise.
+const KUBELETS_PORT: u16 = 10250;
 
 /// Where kubeadm, and who follows it, keep it.
 const CONFIG: &str = "/var/lib/kubelet/config.yaml";
@@ -33,7 +38,61 @@ pub(super) fn check(node: &Node<'_>) -> Vec<Finding> {
     findings.extend(driver(node, &config));
     findings.extend(endpoint(node, &config));
     findings.push(swap(node, &config));
+    findings.push(port(node, &config));
     findings
+}
+
+/// Where the kubelet itself serves, and does not start if somebody else does.
+fn port(node: &Node<'_>, config: &str) -> Finding {
+    let check = "kubelet-port";
+    let port = value(config, "port")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(KUBELETS_PORT);
+    let Some(socket) = listening(node, port) else {
+        return Finding::ok(check, format!("port {port} is free for the kubelet"));
+    };
+    match owner(node, &socket) {
+        Some(name) if name == "kubelet" => Finding::ok(check, format!("the kubelet serves at port {port}")),
+        other => Finding::new(
+            Severity::Error,
+            check,
+            format!(
+                "port {port} is taken by {}",
+                other.as_deref().unwrap_or("a process that is not seen from here")
+            ),
+            "the kubelet serves there, for logs and exec among others, and does not start without it",
+            format!("ss -tlnp 'sport = :{port}' tells who; stop that, or set port: in {CONFIG}"),
+        ),
+    }
+}
+
+/// The number of the socket that listens at a TCP port, by the kernel's tables.
+fn listening(node: &Node<'_>, port: u16) -> Option<String> {
+    const LISTEN: &str = "0A";
+    let local = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let table = node.read(table)?;
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let [_, at, _, state, _, _, _, _, _, socket, ..] = fields[..] else {
+                return None;
+            };
+            (at.ends_with(&local) && state == LISTEN).then(|| socket.to_owned())
+        })
+    })
+}
+
+/// The name of a process that has this socket open.
+fn owner(node: &Node<'_>, socket: &str) -> Option<String> {
+    let link = PathBuf::from(format!("socket:[{socket}]"));
+    for process in fs::read_dir(node.path("/proc")).ok()?.flatten() {
+        let process = process.path();
+        let mut open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        if open.any(|file| fs::read_link(file.path()).is_ok_and(|target| target == link)) {
+            return Some(fs::read_to_string(process.join("comm")).ok()?.trim().to_owned());
+        }
+    }
+    None
 }
 
 /// A key of the document's top level. The file is written by kubeadm, and these keys are plain words there.

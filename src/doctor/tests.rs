@@ -270,6 +270,43 @@ fn swap_that_the_kubelet_accepts_is_fine() {
 }
 
 #[test]
+fn the_kubelets_port_is_the_kubelets() {
+    let made = Made::new();
+    let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                 0: 0100007F:280A 00000000:0000 01 00000000:00000000 00:00000000 00000000     0        0 776 1\n   \
+                 1: 00000000:280A 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 777 1\n";
+    made.file("/proc/net/tcp6", table);
+    assert!(
+        made.fault("kubelet-port")
+            .seen
+            .contains("port 10250 is taken by a process that is not seen")
+    );
+    made.file("/proc/42/comm", "node_exporter\n");
+    let open = made.root.path().join("proc/42/fd");
+    fs::create_dir_all(&open).unwrap();
+    std::os::unix::fs::symlink("socket:[777]", open.join("5")).unwrap();
+    assert_eq!(
+        made.fault("kubelet-port").seen,
+        "port 10250 is taken by node_exporter"
+    );
+    made.file("/proc/42/comm", "kubelet\n");
+    assert!(
+        made.report()
+            .to_string()
+            .contains("the kubelet serves at port 10250")
+    );
+    made.file(
+        "/var/lib/kubelet/config.yaml",
+        "cgroupDriver: systemd\nport: 10350\n",
+    );
+    assert!(
+        made.report()
+            .to_string()
+            .contains("port 10350 is free for the kubelet")
+    );
+}
+
+#[test]
 fn an_engine_that_does_not_answer_is_an_error_and_the_rest_is_still_looked_at() {
     let report = Made::new().report_with(Err("connection refused".into()));
     assert_eq!(report.exit_code(), ExitCode::from(2));

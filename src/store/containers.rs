@@ -1,11 +1,13 @@
 use std::{
     collections::{BTreeMap, HashSet},
+    io,
     sync::Arc,
     time::Instant,
 };
 
 use bytes::Bytes;
 use cri::encoded::{List, encoded};
+use tracing::debug;
 use translate::{
     ContainerId,
     answer::{ContainerEntry, ContainerInspect},
@@ -158,23 +160,43 @@ impl Store {
     /// A container as the Engine has it now.
     pub async fn inspect_container(&self, id: &str) -> Result<(Arc<Container>, ContainerInspect)> {
         let id = ContainerId::parse(id).ok_or_else(|| Error::no_container(id))?;
-        let inspect = match self.engine.inspect_container(id.as_str()).await {
+        let mut inspect = match self.engine.inspect_container(id.as_str()).await {
             Err(error) if error.is_not_found() => return Err(Error::no_container(id.as_str())),
             other => other?,
         };
         let container = self
             .learn_container(&inspect.id, &inspect.name, &inspect.config.labels)
             .ok_or_else(|| Error::no_container(id.as_str()))?;
-        self.note_state(&container, &inspect).await?;
+        self.note_state(&container, &mut inspect).await?;
         Ok((container, inspect))
     }
 
-    /// Notes what an inspection tells beside the container itself, and brings the log up to it.
-    pub(super) async fn note_state(&self, container: &Container, inspect: &ContainerInspect) -> Result<()> {
+    /// Notes what an inspection tells beside the container itself, adds what it may miss, and brings the log up to it.
+    pub(super) async fn note_state(
+        &self,
+        container: &Container,
+        inspect: &mut ContainerInspect,
+    ) -> Result<()> {
         if status::cannot_run(inspect) {
             self.container_cannot_run(&inspect.id);
         }
+        if status::was_killed(inspect) && !inspect.state.oom_killed {
+            inspect.state.oom_killed = self.killed_for_memory(&inspect.id).await;
+        }
         self.keep_log(container, status::state(inspect)).await
+    }
+
+    /// Whether a container that was killed was so because memory ran out, as far as the kernel tells.
+    async fn killed_for_memory(&self, id: &str) -> bool {
+        let (log, of) = (Arc::clone(&self.kernel_log), id.to_owned());
+        let killed = tokio::task::spawn_blocking(move || log.tells_of_kill(&of)).await;
+        killed
+            .map_err(io::Error::other)
+            .flatten()
+            .unwrap_or_else(|error| {
+                debug!(id, "cannot read in the kernel's log why it was killed: {error}");
+                false
+            })
     }
 
     /// Notes a container that was just created.

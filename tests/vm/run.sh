@@ -11,7 +11,8 @@
 # but target/vm: `console.log`, `results.log` and `journal.log` of the last run, and `cache/`, the disk image.
 #
 # Read from the environment: CARGO, CARGO_TARGET_DIR, DOCKSIDE_DEBIAN_MIRROR, DOCKSIDE_PROFILE (dev: how cargo
-# builds), DOCKSIDE_VM_MINUTES (15), after which the machine is ended.
+# builds), DOCKSIDE_VM_MINUTES (35), after which the machine is ended, DOCKSIDE_VM_PACKAGE, a package to be tested
+# in place of one that is built, DOCKSIDE_VM_EXTRA, a folder that the machine is to have as /payload/extra.
 set -euo pipefail
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
@@ -59,7 +60,9 @@ image=$("$here/image.sh" "$dir/cache" 9>&-)
 
 step "build"
 profile=${DOCKSIDE_PROFILE:-dev}
-"$cargo" build --locked --profile "$profile" -p dockside -p vm-tests 9>&-
+crates=(-p vm-tests)
+[ -n "${DOCKSIDE_VM_PACKAGE:-}" ] || crates+=(-p dockside)
+"$cargo" build --locked --profile "$profile" "${crates[@]}" 9>&-
 built=$target/${profile/#dev/debug}
 
 step "payload"
@@ -69,13 +72,18 @@ mkdir -p "$payload"
 cp -a "$shared/images/storage" "$payload/storage"
 cp "$shared/distribution/usr/bin/docker-registry" "$payload/"
 strip -o "$payload/vm-tests" "$built/vm-tests"
-strip -o "$dir/dockside" "$built/dockside"
-"$root/deploy/package.sh" --binary "$dir/dockside" "$payload/dockside.deb" >/dev/null
-rm -f "$dir/dockside"
+if [ -n "${DOCKSIDE_VM_PACKAGE:-}" ]; then
+  cp "$DOCKSIDE_VM_PACKAGE" "$payload/dockside.deb"
+else
+  strip -o "$dir/dockside" "$built/dockside"
+  "$root/deploy/package.sh" --binary "$dir/dockside" "$payload/dockside.deb" >/dev/null
+  rm -f "$dir/dockside"
+fi
 say "the package has $(stat -c %s "$payload/dockside.deb") bytes"
 cp "$here/guest.sh" "$payload/start"
 cp "$here"/guest/* "$payload/"
 echo "${filters[*]}" >"$payload/filter"
+[ -z "${DOCKSIDE_VM_EXTRA:-}" ] || cp -a "$DOCKSIDE_VM_EXTRA" "$payload/extra"
 rm -f "$dir/payload.img" "$dir/journal.gz"
 truncate -s 256M "$dir/payload.img"
 mkfs.ext4 -q -F -O ^has_journal -d "$payload" "$dir/payload.img"
@@ -84,7 +92,7 @@ truncate -s 64M "$dir/journal.gz"
 step "machine"
 rm -f "$dir"/{console,results,journal}.log
 # The second serial line carries the results. What is written to the system disk is forgotten at the end, not at a reboot.
-timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-15}m" qemu-system-x86_64 \
+timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-35}m" qemu-system-x86_64 \
   -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m 3G -nodefaults -display none -nic none \
   -kernel "$image/vmlinuz" -initrd "$image/initrd" \
   -append "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 systemd.show_status=0 hugepages=4 panic=-1 mitigations=off tsc=reliable audit=0" \

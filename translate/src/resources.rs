@@ -69,7 +69,9 @@ pub struct ResourceSettings {
 pub struct ResourceUpdate {
     /// `POST /containers/{id}/update`; nothing set means that the Engine need not be asked.
     pub body: ContainerUpdateBody,
-    /// What is written afterwards, if the container runs.
+    /// Files of its cgroup that only the Engine and `after` are to set from now on.
+    pub superseded: &'static [&'static str],
+    /// What is written afterwards, if the container runs, beside what was written before.
     pub after: AfterStart,
     /// What differs from what was asked, for the log.
     pub caveats: Vec<String>,
@@ -105,6 +107,9 @@ pub fn create(
         (_, Amount::Unlimited) => (None, Some(-1)),
         (_, Amount::Unset) => (None, None),
     };
+    if let (Some(memory), Some(swap)) = (memory, memory_swap) {
+        after_start.writes.extend(writes::no_swap(memory, swap, facts));
+    }
     after_start.writes.extend(checked.writes);
     Ok(ResourceSettings {
         cpu_period: checked.cpu_period,
@@ -128,7 +133,8 @@ pub fn create(
 /// A change of a container's resources; `current` is what the Engine says of it now.
 ///
 /// Zero and empty mean unchanged. Memory without swap keeps the swap allowance of before; -1 takes the
-/// memory limit away, which only a write can do, because the Engine reads zero as unchanged.
+/// memory limit away. The Engine reads zero as unchanged and refuses -1, so it is told a limit that the kernel takes
+/// for none: then it and systemd know of it, and no later update or reload brings the old one back.
 pub fn update(
     resources: Option<&LinuxContainerResources>,
     current: &answer::HostConfig,
@@ -150,17 +156,11 @@ pub fn update(
             let memory = at_least_minimum(limit, swap, facts, &mut after, &mut caveats);
             (Some(memory), Some(total(memory, limit, swap)))
         }
-        (Amount::Unlimited, swap) => {
-            after.writes.extend(writes::unlimited_memory(facts));
-            if facts.cgroup_driver == CgroupDriver::Systemd {
-                caveats.push(
-                    "memory limit: removed in the cgroup only, the engine keeps the old one in its \
-                     systemd unit and a daemon-reload brings it back"
-                        .to_owned(),
-                );
-            }
-            (None, (swap == Amount::Unlimited).then_some(-1))
+        (Amount::Unlimited, swap) if current.memory > 0 => {
+            let (memory, swap) = removed(swap, current);
+            (Some(memory), Some(swap))
         }
+        (Amount::Unlimited, swap) => (None, (swap == Amount::Unlimited).then_some(-1)),
         (Amount::Unset, Amount::Bytes(swap)) => {
             let memory = current.memory;
             if memory <= 0 || swap < memory {
@@ -172,6 +172,15 @@ pub fn update(
         (Amount::Unset, Amount::Unlimited) => (None, Some(-1)),
         (Amount::Unset, Amount::Unset) => (None, None),
     };
+    // What was written for an earlier limit would pass the new one by.
+    let superseded = if memory.is_some() || memory_swap.is_some() {
+        writes::OF_MEMORY_LIMITS
+    } else {
+        &[]
+    };
+    if let (Some(memory), Some(swap)) = (memory, memory_swap) {
+        after.writes.extend(writes::no_swap(memory, swap, facts));
+    }
     after.writes.extend(checked.writes);
     after.oom_score_adj = checked
         .oom_score_adj
@@ -186,12 +195,28 @@ pub fn update(
         memory_swap,
         ..Default::default()
     };
-    Ok(ResourceUpdate { body, after, caveats })
+    Ok(ResourceUpdate {
+        body,
+        superseded,
+        after,
+        caveats,
+    })
 }
 
 /// Notes what an update said that the Engine does not keep: keys and page sizes take the place of
-/// earlier ones of the same name.
+/// earlier ones of the same name, and a limit that of one below the Engine's minimum.
 pub fn note(recorded: &mut LinuxContainerResources, update: &LinuxContainerResources) {
+    for (recorded, update) in [
+        (&mut recorded.memory_limit_in_bytes, update.memory_limit_in_bytes),
+        (
+            &mut recorded.memory_swap_limit_in_bytes,
+            update.memory_swap_limit_in_bytes,
+        ),
+    ] {
+        if update != 0 {
+            *recorded = update;
+        }
+    }
     recorded.unified.extend(update.unified.clone());
     for limit in &update.hugepage_limits {
         recorded
@@ -204,16 +229,22 @@ pub fn note(recorded: &mut LinuxContainerResources, update: &LinuxContainerResou
 /// What ContainerStatus says of a container's resources: the values of its creation or of its last
 /// update. Unified keys and hugepage limits are unknown to the Engine and are for the caller to add.
 pub fn report(config: &answer::HostConfig) -> ContainerResources {
+    // A limit that was removed.
+    let (memory, swap) = if config.memory >= live::NO_LIMIT {
+        (0, config.memory_swap.min(0))
+    } else {
+        (config.memory, config.memory_swap)
+    };
     ContainerResources {
         linux: Some(LinuxContainerResources {
             cpu_period: config.cpu_period,
             cpu_quota: config.cpu_quota,
             cpu_shares: config.cpu_shares,
-            memory_limit_in_bytes: config.memory,
+            memory_limit_in_bytes: memory,
             oom_score_adj: config.oom_score_adj,
             cpuset_cpus: config.cpuset_cpus.clone(),
             cpuset_mems: config.cpuset_mems.clone(),
-            memory_swap_limit_in_bytes: config.memory_swap,
+            memory_swap_limit_in_bytes: swap,
             ..Default::default()
         }),
         windows: None,
@@ -245,6 +276,18 @@ const fn total(memory: i64, limit: i64, swap: Amount) -> i64 {
         Amount::Unset => memory,
         Amount::Unlimited => -1,
         Amount::Bytes(swap) => memory.saturating_add(swap - limit),
+    }
+}
+
+/// A limit that is none, and the sum that leaves the container's allowance of swap as `swap` says, or as it was.
+const fn removed(swap: Amount, current: &answer::HostConfig) -> (i64, i64) {
+    match (swap, current.memory_swap) {
+        (Amount::Unlimited, _) | (_, -1) => (live::UNLIMITED, -1),
+        (_, sum) if sum > current.memory => (
+            live::UNLIMITED.saturating_sub(sum - current.memory),
+            live::UNLIMITED,
+        ),
+        _ => (live::UNLIMITED, live::UNLIMITED),
     }
 }
 

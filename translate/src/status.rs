@@ -257,6 +257,13 @@ pub fn cannot_run(inspect: &ContainerInspect) -> bool {
     inspect.state.status == "created" && (inspect.state.exit_code != 0 || !inspect.state.error.is_empty())
 }
 
+/// Whether a signal that cannot be caught has ended a container.
+pub fn was_killed(inspect: &ContainerInspect) -> bool {
+    const SIGKILL: i32 = 9;
+    inspect.state.exit_code == 128 + SIGKILL
+        && container_state(&inspect.state.status) == cri::ContainerState::ContainerExited
+}
+
 fn container_state(status: &str) -> cri::ContainerState {
     match status {
         "created" => cri::ContainerState::ContainerCreated,

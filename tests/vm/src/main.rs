@@ -15,7 +15,7 @@ mod scenarios;
 use std::process::ExitCode;
 
 use report::Scenario;
-use scenarios::{engine, limits, numbers, reboot, restart, setup};
+use scenarios::{doctor, engine, limits, numbers, reboot, restart, setup, statistics, switch};
 
 /// One boot of the machine.
 struct Boot {
@@ -40,12 +40,16 @@ fn boots() -> [Boot; 3] {
                 scenario!(setup::the_first_call_starts_the_service),
                 scenario!(numbers::fifty_pods, on_request: true),
                 scenario!(limits::limits_are_in_the_cgroups_of_the_kubelets_slices),
-                scenario!(limits::changed_limits_are_in_the_cgroup),
+                scenario!(limits::changed_limits_are_in_the_cgroup_and_stay),
+                scenario!(limits::no_swap_and_small_limits_outlive_a_daemon_reload),
                 scenario!(limits::a_container_that_runs_out_of_memory_ends_whole),
+                scenario!(statistics::statistics_are_the_kernels),
                 scenario!(restart::a_restart_of_dockside_changes_nothing),
                 scenario!(restart::a_killed_dockside_comes_back),
                 scenario!(engine::a_restart_of_the_engine_ends_pods),
                 scenario!(engine::with_live_restore_pods_outlive_the_engine),
+                scenario!(doctor::the_doctor_finds_what_a_node_lacks),
+                scenario!(switch::both_ways_with_cri_dockerd, on_request: true),
                 scenario!(reboot::a_pod_is_left),
             ],
             end: End::Reboot,
@@ -60,10 +64,7 @@ fn boots() -> [Boot; 3] {
         Boot {
             scenarios: vec![
                 scenario!(reboot::pods_of_the_boot_before_are_over),
-                scenario!(
-                    setup::pods_outlive_the_package_and_a_purge_leaves_nothing,
-                    on_request: true
-                ),
+                scenario!(switch::pods_outlive_the_package_and_the_change_of_units),
             ],
             end: End::Reboot,
         },

@@ -13,8 +13,8 @@ use cri::{
 use serde_json::Value;
 use support::{Cri, Engine, Env, container_of, pod};
 
-/// How long anything may take that comes about by itself: emulation is slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// How long anything may take that comes about by itself: emulation is slow, and the host may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The socket of the installed service, where every kubelet looks for it.
 pub(crate) const SOCKET: &str = "/run/cri-dockerd.sock";

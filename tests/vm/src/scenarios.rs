@@ -1,8 +1,11 @@
 //! The scenarios.
 
+pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod limits;
 pub(crate) mod numbers;
 pub(crate) mod reboot;
 pub(crate) mod restart;
 pub(crate) mod setup;
+pub(crate) mod statistics;
+pub(crate) mod switch;

@@ -13,8 +13,11 @@ pub const OOM_SCORE_ADJ: &str = "oom_score_adj";
 /// A page, in bytes: limits are rounded down to whole ones.
 const PAGE: i64 = 4096;
 
-/// No memory is as large, in bytes: cgroup v1 says "no limit" by a number.
-const NO_LIMIT: i64 = 1 << 60;
+/// No memory is as large, in bytes: from here on a limit is none.
+pub(super) const NO_LIMIT: i64 = 1 << 60;
+
+/// The limit in bytes that the kernel itself calls none: whole pages, as many as a number has room for.
+pub(super) const UNLIMITED: i64 = i64::MAX - (PAGE - 1);
 
 /// The file of the container's cgroup that is read.
 pub fn limit_file(facts: &EngineFacts) -> &'static str {

@@ -189,31 +189,68 @@ fn memory_in_updates() {
 }
 
 #[test]
-fn a_limit_is_removed_by_a_write() {
-    let update_with = |facts: &EngineFacts, swap| {
-        let current = answer::HostConfig::default();
-        update(Some(&memory(-1, swap)), &current, facts, &HostView::default()).unwrap()
-    };
-    let removed = update_with(&facts(), 0);
-    assert_eq!((removed.body.memory, removed.body.memory_swap), (None, None));
-    assert_eq!(files(&removed.after.writes), [("memory.max", "max")]);
-    assert!(removed.caveats.is_empty());
+fn a_limit_is_removed_by_one_that_the_kernel_calls_none() {
+    const NONE: i64 = i64::MAX - 4095;
+    // Asked, the Engine's limit and sum, what it is told, what is reported then.
+    for (swap, now, told, reported) in [
+        (0, (64, 64), (Some(NONE), Some(NONE)), (0, 0)),
+        (0, (64, 96), (Some(NONE - 32 * MIB), Some(NONE)), (0, 0)),
+        (0, (64, -1), (Some(NONE), Some(-1)), (0, -1)),
+        (-1, (64, 96), (Some(NONE), Some(-1)), (0, -1)),
+        (0, (0, 0), (None, None), (0, 0)),
+        (-1, (0, 0), (None, Some(-1)), (0, -1)),
+    ] {
+        let scaled = |n: i64| if n < 0 { n } else { n * MIB };
+        let (limit, sum) = (scaled(now.0), scaled(now.1));
+        let update = changed(&memory(-1, swap), limit, sum).unwrap();
+        assert_eq!(
+            (update.body.memory, update.body.memory_swap),
+            told,
+            "{swap} {now:?}"
+        );
+        assert!(update.after.is_empty() && update.caveats.is_empty());
+        let then = answer::HostConfig {
+            memory: told.0.unwrap_or(limit),
+            memory_swap: told.1.unwrap_or(sum),
+            ..Default::default()
+        };
+        let says = report(&then).linux.unwrap();
+        assert_eq!(
+            (says.memory_limit_in_bytes, says.memory_swap_limit_in_bytes),
+            reported
+        );
+        // The allowance outlives it.
+        if now.1 > 0 && swap == 0 {
+            let again = changed(&memory(limit, 0), then.memory, then.memory_swap)
+                .unwrap()
+                .body;
+            assert_eq!((again.memory, again.memory_swap), (Some(limit), Some(sum)));
+        }
+    }
+}
 
-    let systemd = EngineFacts {
-        cgroup_driver: CgroupDriver::Systemd,
-        ..facts()
-    };
-    let removed = update_with(&systemd, -1);
-    assert_eq!(removed.body.memory_swap, Some(-1));
-    assert_eq!(removed.caveats.len(), 1);
-
-    let on_v1 = update_with(&v1(), 0);
-    let order = [
-        ("memory.memsw.limit_in_bytes", "-1"),
-        ("memory.limit_in_bytes", "-1"),
-    ];
-    assert_eq!(files(&on_v1.after.writes), order);
-    assert_eq!(on_v1.after.writes[0].missing, Missing::Ignore);
+#[test]
+fn a_new_limit_takes_the_place_of_what_was_written_for_the_old_one() {
+    for (asked, superseded) in [
+        (memory(4 * MIB, 0), true),
+        (memory(64 * MIB, 0), true),
+        (memory(-1, 0), true),
+        (none(), false),
+        (
+            LinuxContainerResources {
+                cpu_shares: 5,
+                ..none()
+            },
+            false,
+        ),
+    ] {
+        let update = changed(&asked, 6 * MIB, 6 * MIB).unwrap();
+        assert_eq!(update.superseded.contains(&"memory.max"), superseded, "{asked:?}");
+    }
+    let mut recorded = memory(4 * MIB, 0);
+    note(&mut recorded, &memory(64 * MIB, 0));
+    note(&mut recorded, &none());
+    assert_eq!(recorded, memory(64 * MIB, 0));
 }
 
 #[test]
@@ -446,6 +483,19 @@ fn no_swap_outlives_a_daemon_reload() {
         (&facts(), memory(64 * MIB, 0)),
     ] {
         assert!(annotations(facts, asked).is_empty());
+    }
+    // Whatever the Engine can be told, it is written, and what is written is kept.
+    for (facts, asked, writes) in [
+        (&old, memory(64 * MIB, 0), vec![("memory.swap.max", "0")]),
+        (&old, memory(64 * MIB, 65 * MIB), vec![]),
+        (&old, memory(0, 0), vec![]),
+        (&facts(), memory(64 * MIB, 0), vec![]),
+    ] {
+        let settings = create(Some(&asked), facts, &HostView::default()).unwrap();
+        assert_eq!(files(&settings.after_start.writes), writes);
+        let current = answer::HostConfig::default();
+        let update = update(Some(&asked), &current, facts, &HostView::default()).unwrap();
+        assert_eq!(files(&update.after.writes), writes);
     }
 }
 

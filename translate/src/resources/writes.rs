@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use cri::HugepageLimit;
 
 use super::checked::Amount;
-use crate::{Invalid, facts::EngineFacts};
+use crate::{
+    Invalid,
+    facts::{CgroupDriver, EngineFacts},
+};
 
 /// What it means that the cgroup has no such file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,14 +144,18 @@ pub(super) fn small_memory(limit: i64, swap: Amount, facts: &EngineFacts) -> Vec
     writes
 }
 
-/// The writes that take a memory limit away. On v1 the sum has to go first, being never below the limit.
-pub(super) fn unlimited_memory(facts: &EngineFacts) -> Vec<CgroupWrite> {
-    if facts.cgroup_version == 2 {
-        vec![CgroupWrite::new("memory.max", "max", Missing::Error)]
-    } else {
-        vec![
-            CgroupWrite::new("memory.memsw.limit_in_bytes", "-1", Missing::Ignore),
-            CgroupWrite::new("memory.limit_in_bytes", "-1", Missing::Error),
-        ]
-    }
+/// What [`small_memory`] and [`no_swap`] write.
+pub(super) const OF_MEMORY_LIMITS: &[&str] = &[
+    "memory.limit_in_bytes",
+    "memory.max",
+    "memory.memsw.limit_in_bytes",
+    "memory.swap.max",
+];
+
+/// The write that lasts where the OCI runtime's does not: with no swap allowed it leaves the systemd unit's own
+/// limit unset, so the next daemon-reload would let the container swap (moby issue 51446).
+pub(super) fn no_swap(memory: i64, sum: i64, facts: &EngineFacts) -> Option<CgroupWrite> {
+    let needed = memory == sum && facts.cgroup_driver == CgroupDriver::Systemd && facts.cgroup_version == 2;
+    // Kernels without swap accounting have no such file.
+    needed.then(|| CgroupWrite::new("memory.swap.max", "0", Missing::Ignore))
 }

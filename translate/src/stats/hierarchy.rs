@@ -113,6 +113,17 @@ impl Hierarchies {
         self.unified(unified?).map(Directory::V2)
     }
 
+    /// The cgroup of the container `id` for `controller`, by the `/proc/<pid>/cgroup` of one of its processes; `None` also
+    /// if that process is not in one of a container of that id.
+    pub fn of_container(&self, membership: &str, controller: &str, id: &str) -> Option<Directory> {
+        let mut own = String::new();
+        for line in membership.lines() {
+            own.push_str(cut(line, id).unwrap_or_default());
+            own.push('\n');
+        }
+        self.directory(&own, controller)
+    }
+
     /// The cgroups of the container `id`, by the `/proc/<pid>/cgroup` of one of its processes. `None` if that
     /// process is not in one of a container of that id: the number has been given to another.
     ///
@@ -277,11 +288,18 @@ mod tests {
             );
             assert_eq!(cgroup.memory, cgroup.cpu);
         }
-        // The number belongs to another process by now.
         assert_eq!(
-            hierarchies.container("0::/system.slice/sshd.service\n", "abc"),
-            None
+            hierarchies.of_container(
+                "0::/kubepods.slice/docker-abc.scope/init.scope\n",
+                "memory",
+                "abc"
+            ),
+            v2("/sys/fs/cgroup/kubepods.slice/docker-abc.scope")
         );
+        // The number belongs to another process by now.
+        let other = "0::/system.slice/sshd.service\n";
+        assert_eq!(hierarchies.container(other, "abc"), None);
+        assert_eq!(hierarchies.of_container(other, "memory", "abc"), None);
         assert_eq!(hierarchies.container("", "abc"), None);
         assert_eq!(hierarchies.container("0::/a\n", ""), None);
     }
