@@ -40,6 +40,7 @@ use crate::{
     status::NodeStatus,
     store::{Store, StoreFigures},
     streaming::{protocol::Limits, server::Server as StreamServer},
+    trace,
 };
 
 /// CRI's limit for one message in either direction; tonic's own is a quarter of it.
@@ -65,6 +66,13 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     if let Err(error) = open_files::raise() {
         warn!("cannot raise the number of files that may be open: {error}");
     }
+    let spans = match &config.tracing_endpoint {
+        Some(endpoint) => Some(trace::Exporter::start(
+            endpoint,
+            config.tracing_sampling_rate_per_million,
+        )?),
+        None => None,
+    };
     let live = Current::new(config.live.clone());
     let configuration = reload::configuration(config.effective.clone());
     let _alone = lock_root(&config.root_directory)?;
@@ -197,6 +205,9 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     match detached.wait(rest).await {
         0 => info!("stopped"),
         left => warn!(left, "stopped while calls were still in flight"),
+    }
+    if let Some(spans) = spans {
+        spans.stop().await;
     }
     watchdog.abort();
     Ok(())

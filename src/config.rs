@@ -20,6 +20,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use hyper::http::uri::Authority;
 
 use translate::image::ImageReference;
 
@@ -103,6 +104,15 @@ pub struct Config {
     /// own address. Not served unless given. Whoever can connect can read them.
     #[arg(long, value_name = "ADDRESS", value_parser = metrics_address, help_heading = "Serving")]
     pub metrics_bind_addr: Option<SocketAddr>,
+
+    /// Where spans of calls, and of what is done for them, are sent to by OTLP over gRPC: http://HOST:PORT of a collector,
+    /// as in the kubelet's `tracing`. Not sent unless given.
+    #[arg(long, value_name = "ENDPOINT", value_parser = collector, help_heading = "Tracing")]
+    pub tracing_endpoint: Option<String>,
+
+    /// How many in a million of the calls that the caller does not trace are traced; a kubelet's traces always go on.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000), help_heading = "Tracing")]
+    pub tracing_sampling_rate_per_million: u32,
 
     /// What a running dockside takes new values of.
     #[command(flatten)]
@@ -319,6 +329,11 @@ impl Config {
         if self.network_plugin == NetworkPlugin::Cni && self.network_plugin_mtu != 0 {
             notes.push("--network-plugin-mtu: a CNI plugin has mtu in its configuration".into());
         }
+        if self.tracing_endpoint.is_none() && self.tracing_sampling_rate_per_million != 0 {
+            notes.push(
+                "--tracing-sampling-rate-per-million: nothing is traced without --tracing-endpoint".into(),
+            );
+        }
         notes
     }
 }
@@ -392,6 +407,33 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
         .ok()
         .or_else(|| Some(SocketAddr::new(local, port.parse().ok()?)))
         .ok_or_else(|| "expected an address and a port such as 127.0.0.1:9410, or a port".into())
+}
+
+/// The collector of traces, as the exporter wants it: with a scheme, and with a port, which is OTLP's unless told otherwise.
+fn collector(text: &str) -> Result<String, String> {
+    let parse = || {
+        let text = match text.split_once("://") {
+            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+            Some(_) => return None,
+            None => text,
+        };
+        let authority: Authority = text.parse().ok()?;
+        let host = authority.host();
+        // Nothing but a port may stand beside the host.
+        let port = match text.strip_prefix(host)? {
+            "" => 4317,
+            rest => rest
+                .strip_prefix(':')?
+                .parse()
+                .ok()
+                .filter(|port: &u16| *port != 0)?,
+        };
+        (!host.is_empty()).then(|| format!("http://{host}:{port}"))
+    };
+    parse().ok_or_else(|| {
+        "expected http://HOST:PORT of a collector that takes OTLP over gRPC without TLS, such as http://127.0.0.1:4317"
+            .into()
+    })
 }
 
 /// An address range such as `10.85.0.0/16`.
@@ -476,6 +518,9 @@ mod tests {
             (["--stream-tls-cert=/cert.pem"], "--stream-tls-key"),
             (["--stream-tls-key=/key.pem"], "--stream-tls-cert"),
             (["--no-such-flag"], "--no-such-flag"),
+            (["--tracing-endpoint=https://a:4317"], "expected http://HOST:PORT"),
+            (["--tracing-endpoint=a:0"], "expected http://HOST:PORT"),
+            (["--tracing-sampling-rate-per-million=1000001"], "0..=1000000"),
         ] {
             let error = parse(&flags).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -501,13 +546,35 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_is_named_as_in_the_kubelet_or_by_a_url() {
+        for (text, expected) in [
+            ("localhost:4317", Some("http://localhost:4317")),
+            ("http://127.0.0.1:4400", Some("http://127.0.0.1:4400")),
+            ("http://collector.example/", Some("http://collector.example:4317")),
+            ("[::1]:1", Some("http://[::1]:1")),
+            ("", None),
+            (":4317", None),
+            ("a:", None),
+            ("a:x", None),
+            ("a:70000", None),
+            ("user@a:4317", None),
+            ("http://a:4317/v1/traces", None),
+            ("grpc://a:4317", None),
+            ("unix:///run/otel.sock", None),
+        ] {
+            assert_eq!(collector(text).ok().as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
     fn options_without_effect_say_so() {
         let config = parse(&[
             "--hairpin-mode=hairpin-veth",
             "--runtime-cgroups=/x",
             "--ipv6-dual-stack=false",
+            "--tracing-sampling-rate-per-million=1",
         ])
         .unwrap();
-        assert_eq!(config.without_effect().len(), 3);
+        assert_eq!(config.without_effect().len(), 4);
     }
 }

@@ -8,6 +8,7 @@ mod pause;
 mod pull;
 mod remove;
 mod status;
+mod unpacked;
 
 use std::{
     collections::HashMap,

@@ -27,3 +27,4 @@ pub mod stats;
 pub mod status;
 pub mod store;
 pub mod streaming;
+pub mod trace;

@@ -62,11 +62,14 @@ where
         (None, LogFormat::Json) => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
+            .with_span_list(false)
             .with_target(false)
             .with_writer(std::io::stderr)
             .boxed(),
         (None, _) => tracing_logfmt::builder()
             .with_target(false)
+            .with_span_name(false)
+            .with_span_path(false)
             .layer()
             .with_writer(std::io::stderr)
             .boxed(),

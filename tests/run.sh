@@ -1,12 +1,12 @@
 #!/bin/bash
 # Runs every test of the workspace beside a real Docker Engine that belongs to this run alone.
 #
-#   tests/run.sh [--engine distribution|trixie|forky|SOCKET] [--keep] [--self-check] [FILTER...]
+#   tests/run.sh [--engine distribution|trixie|forky|forky-containerd|SOCKET] [--keep] [--self-check] [FILTER...]
 #   tests/run.sh [--engine …] [--keep] --bench NAME [-- OPTION...]
 #   tests/run.sh [--engine …] --down
 #
-#   --engine      whose Engine: this distribution's (the default), that Debian suite's, or the one that
-#                 already answers on the unix socket SOCKET
+#   --engine      whose Engine: this distribution's (the default), that Debian suite's, with -containerd behind it
+#                 the same with containerd's image store, or the one that already answers on the unix socket SOCKET
 #   --keep        leave the environment up afterwards and say how to enter it; the next run ends it
 #   --down        only end what --keep has left
 #   --self-check  check the environment itself, by curl alone, instead of running cargo's tests
@@ -44,9 +44,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $engine in
-  distribution | trixie | forky) name=$engine ;;
+  distribution | trixie | forky | forky-containerd) name=$engine ;;
   /*) [ -S "$engine" ] || die "--engine $engine is not a unix socket"; name=socket ;;
-  *) die "--engine $engine is none of distribution, trixie, forky or the absolute path of a socket" ;;
+  *) die "--engine $engine is none of distribution, trixie, forky, forky-containerd or the absolute path of a socket" ;;
 esac
 [ "$(id -u)" = 0 ] || die "must be run as root: it makes namespaces and runs an Engine"
 cargo=${CARGO:-cargo}
@@ -101,7 +101,7 @@ trap 'exit 129' HUP
 step "tools"
 (
   flock 8
-  "$here/packages.sh" "$cache" "$name"
+  "$here/packages.sh" "$cache" "${name%-containerd}"
   "$here/images.sh" "$cache"
 ) 8>"$cache/lock" 9>&-
 

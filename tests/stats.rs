@@ -1,4 +1,4 @@
-//! Statistics and metrics, judged by the Engine's own and by the kernel's files.
+//! Statistics and metrics, judged by the Engine's own and by the kernel's files; traces, judged by a collector.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,6 +10,8 @@ mod http;
 mod metrics;
 #[path = "stats/pods.rs"]
 mod pods;
+#[path = "stats/traces.rs"]
+mod traces;
 
 use std::time::Duration;
 

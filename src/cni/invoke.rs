@@ -26,7 +26,7 @@ use translate::cni::{
 };
 
 use super::blocking;
-use crate::metrics;
+use crate::{metrics, trace};
 
 /// No result is near this size, in bytes.
 const STDOUT_LIMIT: usize = 4 << 20;
@@ -169,8 +169,9 @@ impl Plugins {
         invocation: &Invocation,
         deadline: Instant,
     ) -> Result<String, InvokeError> {
-        let began = Instant::now();
+        let (began, span) = (Instant::now(), trace::cni(&invocation.plugin, &invocation.env));
         let ran = self.run_once(invocation, deadline).await;
+        span.ran(&ran);
         metrics::cni(&invocation.command.to_string(), ran.is_err(), began.elapsed());
         ran
     }

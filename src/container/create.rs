@@ -15,6 +15,7 @@ use crate::{
     engine::EngineError,
     error::{Error, Result},
     host::files,
+    trace,
 };
 
 impl Containers {
@@ -73,6 +74,7 @@ impl Containers {
             }
             other => other?,
         };
+        trace::about("container_id", &created.id);
         for warning in created.warnings {
             warn!(
                 id = created.id,

@@ -12,6 +12,7 @@ use crate::{
     engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy, Terminal},
     error::{Error, Result},
     host::process,
+    trace,
 };
 
 /// What the reply's two streams may hold together. CRI's limit for a message is 16 MiB, and its other
@@ -156,7 +157,7 @@ impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if let Some(exec) = self.exec.take() {
             let containers = Arc::clone(&self.containers);
-            tokio::spawn(async move { containers.kill(&exec).await });
+            tokio::spawn(trace::carried(async move { containers.kill(&exec).await }));
         }
     }
 }

@@ -34,6 +34,12 @@ const NOT_STARTED: &[u8] = b"OCI runtime exec failed";
 /// How long the connection of a command that could not be started may take to end after that.
 const HELD: Duration = Duration::from_secs(1);
 
+/// The time before it is asked a second time whether a command runs.
+const START_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long after its start the other side of a command's input may take to be opened.
+const OPENING: Duration = Duration::from_millis(50);
+
 /// The memory that is read into, in bytes.
 const READ: usize = 32 * 1024;
 
@@ -77,7 +83,7 @@ pub(super) async fn pump(
     let (reader, writer) = connection.stream.into_split();
     let input = async {
         // Not dropped before the output's end: dropping it is the end of the input.
-        let _writer = feed(stdin, writer).await;
+        let _writer = feed(stdin, writer, watched).await;
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -87,11 +93,17 @@ pub(super) async fn pump(
 }
 
 /// Writes what the client sends, and half-closes after its end.
-async fn feed(stdin: Option<mpsc::Receiver<Bytes>>, mut writer: OwnedWriteHalf) -> OwnedWriteHalf {
+async fn feed(
+    stdin: Option<mpsc::Receiver<Bytes>>,
+    mut writer: OwnedWriteHalf,
+    watched: Option<Watched<'_>>,
+) -> OwnedWriteHalf {
     let Some(mut stdin) = stdin else {
         return writer;
     };
+    let mut is_empty = true;
     while let Some(bytes) = stdin.recv().await {
+        is_empty = false;
         if let Err(error) = writer.write_all(&bytes).await {
             debug!("a process takes no more input: {error}");
             // The client must not be held up by input that nobody wants.
@@ -99,9 +111,31 @@ async fn feed(stdin: Option<mpsc::Receiver<Bytes>>, mut writer: OwnedWriteHalf) 
             return writer;
         }
     }
+    if let (true, Some(watched)) = (is_empty, watched) {
+        watched.started().await;
+    }
     // The connection may have ended meanwhile, which its output shows too.
     let _ = writer.shutdown().await;
     writer
+}
+
+impl Watched<'_> {
+    /// Waits until the command runs.
+    ///
+    /// The Engine hands input on through a FIFO. One that is closed before the other side has opened it, and
+    /// nothing was written to it, never ends for the command: it would wait for input for ever.
+    async fn started(self) {
+        let mut pause = START_PAUSE;
+        // Of a command that is not known any more nothing is to be waited for.
+        while let Ok(state) = self.engine.inspect_exec(self.exec).await
+            && state.pid == 0
+            && state.exit_code.is_none()
+        {
+            sleep(pause).await;
+            pause = (pause * 2).min(FIRST_QUESTION);
+        }
+        sleep(OPENING).await;
+    }
 }
 
 /// Sets a terminal's size, `first` and whenever the client's changes. Never ends.

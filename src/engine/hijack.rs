@@ -14,7 +14,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::{Engine, EngineError, raw};
+use super::{Engine, EngineError, calls, raw};
 
 /// A raw connection to a process, and what of its output had come with the answer's head.
 pub struct Hijacked {
@@ -53,7 +53,9 @@ impl Engine {
                     action: action.into(),
                     why: error.to_string(),
                 })?;
-            let response = sender.send_request(request).await.map_err(lost)?;
+            let name = calls::name(&Method::POST, path);
+            let send = |request| sender.send_request(request);
+            let response = self.transport.observed(name, request, action, send).await?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(raw::refusal(response, action).await);
             }

@@ -1,5 +1,7 @@
 //! Images.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
@@ -8,9 +10,13 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 use serde::Deserialize;
-use translate::answer::{ImageEntry, ImageInspect};
+use tokio::time::sleep;
+use translate::answer::{HistoryEntry, ImageEntry, ImageInspect};
 
 use super::{Engine, EngineError, raw};
+
+/// The pauses before a list of images is asked for again.
+const LIST_AGAIN: [Duration; 5] = [Duration::from_millis(20); 5];
 
 /// One thing that removing an image did; only that it can be read matters.
 #[derive(Deserialize)]
@@ -46,8 +52,20 @@ impl PullStream {
 
 impl Engine {
     /// All images that have a name or are at the top of a chain.
+    ///
+    /// With containerd's store the Engine says that it does not find what is removed while it makes its list (28.5): then it
+    /// is asked again.
     pub async fn list_images(&self) -> Result<Vec<ImageEntry>, EngineError> {
-        self.get("/images/json?digests=1", "list images").await
+        let mut again = LIST_AGAIN.iter();
+        loop {
+            match (
+                self.get("/images/json?digests=1", "list images").await,
+                again.next(),
+            ) {
+                (Err(error), Some(pause)) if error.is_not_found() => sleep(*pause).await,
+                (listed, _) => return listed,
+            }
+        }
     }
 
     /// One image by id or name; `None` if there is none.
@@ -58,6 +76,12 @@ impl Engine {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The steps that made an image, the last one first.
+    pub async fn image_history(&self, name: &str) -> Result<Vec<HistoryEntry>, EngineError> {
+        let path = format!("/images/{}/history", encode_name(name));
+        self.get(&path, &format!("get the history of image {name}")).await
     }
 
     /// Starts to pull; `tag` may be a digest. The call has no time limit of its own.

@@ -24,7 +24,7 @@ use super::{
     EngineError, calls,
     connection::{Connector, Epoch},
 };
-use crate::metrics;
+use crate::{metrics, trace};
 
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -143,13 +143,32 @@ impl Transport {
             .headers_mut()
             .insert(HOST, HeaderValue::from_static("docker"));
         *request.version_mut() = Version::HTTP_11;
+        self.observed(name, request, action, |request| self.client.request(request))
+            .await
+    }
+
+    /// Has `send` send `request`, and the call counted, timed, traced and logged, to the head of its answer.
+    pub(super) async fn observed<B, F, E>(
+        &self,
+        name: &'static str,
+        mut request: Request<B>,
+        action: &str,
+        send: impl FnOnce(Request<B>) -> F,
+    ) -> Result<Response<Incoming>, EngineError>
+    where
+        F: Future<Output = Result<Response<Incoming>, E>>,
+        E: std::error::Error + 'static,
+    {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let span = trace::engine(name, method.as_str(), &path, &self.socket);
+        span.tell(request.headers_mut());
         let began = Instant::now();
-        let answer = self.client.request(request).await;
+        let answer = send(request).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         metrics::engine(name, status, began.elapsed());
+        span.answered(status);
         let response = answer.map_err(|error| self.unreachable(action, &error))?;
-        debug!(%method, path, status = response.status().as_u16(), "engine call");
+        debug!(%method, path, status, "engine call");
         Ok(response)
     }
 

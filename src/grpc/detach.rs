@@ -10,7 +10,8 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
-use tracing::Instrument;
+
+use crate::trace;
 
 /// A call that ended without an answer of its own.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,7 @@ impl Detached {
                 Err(Broken::Panicked { rpc, message }.into())
             })
         };
-        let ended = self.calls.spawn(task.in_current_span()).await;
+        let ended = self.calls.spawn(trace::carried(task)).await;
         ended.unwrap_or_else(|_| Err(Broken::Stopped { rpc }.into()))
     }
 

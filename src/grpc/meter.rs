@@ -1,10 +1,10 @@
-//! Counts calls.
+//! Counts calls, and ends their spans.
 
 use std::{convert::Infallible, time::Instant};
 
 use tonic::{Code, Status, body::Body, codegen::http::Response};
 
-use crate::metrics;
+use crate::{metrics, trace};
 
 /// Every call of CRI's, so that whatever a client makes up is counted as one.
 const RPCS: [&str; 43] = [
@@ -56,30 +56,38 @@ const RPCS: [&str; 43] = [
 /// Has `answer` counted and timed, to the head of the answer. A call that is dropped was given up by its caller.
 pub(super) async fn metered(
     rpc: &'static str,
+    span: trace::Call,
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
 ) -> Result<Response<Body>, Infallible> {
+    let work = span.run(answer);
     let mut call = Call {
         rpc,
+        span,
         began: Instant::now(),
-        code: Code::Cancelled,
+        ended: Some(Status::cancelled("given up by its caller")),
     };
-    let answered = answer.await;
+    let answered = work.await;
     if let Ok(response) = &answered {
         // An error without an answer is in the head, the end of an answer behind it.
-        call.code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+        call.ended = Status::from_header_map(response.headers());
     }
     answered
 }
 
 struct Call {
     rpc: &'static str,
+    span: trace::Call,
     began: Instant,
-    code: Code,
+    /// Its error, if it has one.
+    ended: Option<Status>,
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        metrics::rpc(self.rpc, code(self.code), self.began.elapsed());
+        let grpc = self.ended.as_ref().map_or(Code::Ok, Status::code);
+        metrics::rpc(self.rpc, code(grpc), self.began.elapsed());
+        self.span
+            .end(grpc, self.ended.as_ref().map(Status::message).unwrap_or_default());
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     stats::Stats,
     status::NodeStatus,
     store::Store,
+    trace,
 };
 
 type Reply<T> = std::result::Result<Response<T>, Status>;
@@ -404,10 +405,11 @@ impl RuntimeService for Runtime {
 }
 
 /// An id that must be there.
-fn given(id: String, field: &str) -> Result<String> {
+fn given(id: String, field: &'static str) -> Result<String> {
     if id.is_empty() {
         Err(Error::Invalid(translate::Invalid::new(field, "is missing")))
     } else {
+        trace::about(field, &id);
         Ok(id)
     }
 }

@@ -2,16 +2,17 @@
 //! walks every layer.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use translate::facts::EngineFacts;
 
-use super::Images;
+use super::{Images, unpacked::Unpacked};
 use crate::{
     clock,
     error::{Error, Result},
@@ -23,10 +24,14 @@ const FRESH: Duration = Duration::from_secs(30);
 /// Where a containerd of its own, not the Engine's, keeps its data.
 const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 
+/// Where containerd keeps what it pulled, below its own directory.
+const CONTENT: &str = "io.containerd.content.v1.content/blobs/sha256";
+
 /// The last sum.
 #[derive(Default)]
 pub(super) struct Usage {
     last: Mutex<Option<Sum>>,
+    unpacked: Unpacked,
 }
 
 #[derive(Clone, Copy)]
@@ -121,28 +126,53 @@ impl Images {
         })
     }
 
-    /// The layers' sizes where the Engine notes them in files; else the images' sizes, in which layers that
-    /// several share count several times.
+    /// Each layer once, however many images share it; where the files are not there that tell so, the sum of the
+    /// images' sizes, in which shared layers count several times.
     async fn used_bytes(&self, facts: &EngineFacts) -> Result<u64> {
-        if !facts.containerd_store {
+        let counted = if facts.containerd_store {
+            // As they were pulled, and unpacked.
+            let content = store_directory(facts).join(CONTENT);
+            match summed(move || file_sizes(&content)).await {
+                Some(pulled) => {
+                    let images = self.sizes().await?;
+                    let unpacked = self
+                        .usage
+                        .unpacked
+                        .bytes(&self.engine, images.into_keys())
+                        .await?;
+                    Some(pulled.saturating_add(unpacked))
+                }
+                None => None,
+            }
+        } else {
             let layers = PathBuf::from(&facts.root_dir)
                 .join("image")
                 .join(&facts.storage_driver)
                 .join("layerdb/sha256");
-            let summed = tokio::task::spawn_blocking(move || layer_sizes(&layers)).await;
-            if let Ok(Ok(bytes)) = summed {
-                return Ok(bytes);
-            }
+            summed(move || layer_sizes(&layers)).await
+        };
+        match counted {
+            Some(bytes) => Ok(bytes),
+            None => Ok(self.sizes().await?.into_values().sum()),
         }
-        if let Some((_, images)) = self.store.images().await {
-            return Ok(images.iter().map(|image| image.size).sum());
-        }
-        let images = self.engine.list_images().await?;
+    }
+
+    /// The images' sizes, by id.
+    async fn sizes(&self) -> Result<BTreeMap<String, u64>> {
+        let images = match self.store.images().await {
+            Some((_, images)) => images,
+            None => Arc::new(self.store.look_at_images().await?),
+        };
         Ok(images
             .iter()
-            .map(|image| u64::try_from(image.size).unwrap_or_default())
-            .sum())
+            .map(|image| (image.id.clone(), image.size))
+            .collect())
     }
+}
+
+/// What a walk over files has counted; `None` if it could not.
+async fn summed(count: impl FnOnce() -> io::Result<u64> + Send + 'static) -> Option<u64> {
+    tokio::task::spawn_blocking(count).await.ok()?.ok()
 }
 
 /// Where layers are kept.
@@ -176,6 +206,18 @@ fn layer_sizes(directory: &Path) -> io::Result<u64> {
             continue;
         };
         sum = sum.saturating_add(text.trim().parse().unwrap_or(0));
+    }
+    Ok(sum)
+}
+
+/// Sums the sizes of a directory's files.
+fn file_sizes(directory: &Path) -> io::Result<u64> {
+    let mut sum = 0u64;
+    for entry in std::fs::read_dir(directory)? {
+        // One that is being removed has none any more.
+        if let Ok(metadata) = entry?.metadata() {
+            sum = sum.saturating_add(metadata.len());
+        }
     }
     Ok(sum)
 }

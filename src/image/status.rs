@@ -1,4 +1,4 @@
-use translate::{Invalid, image, image::ImageQuery, required};
+use translate::{Invalid, answer::ImageInspect, image, image::ImageQuery, required};
 
 use super::Images;
 use crate::error::Result;
@@ -27,12 +27,26 @@ impl Images {
             Default::default()
         };
         Ok(cri::ImageStatusResponse {
-            image: Some(image::image_from_inspect(
-                &inspect,
-                &self.live.get().pinned_images(),
-            )),
+            image: Some(self.as_listed(&inspect).await?),
             info,
         })
+    }
+
+    /// An image that was inspected, as the list has it. With containerd's store the Engine's list counts what is unpacked
+    /// too, which an inspection does not.
+    async fn as_listed(&self, inspect: &ImageInspect) -> Result<cri::Image> {
+        let pinned = self.live.get().pinned_images();
+        if self.engine.facts().await?.containerd_store {
+            let listed = self.engine.list_images().await?;
+            if let Some(entry) = listed.iter().find(|entry| entry.id == inspect.id) {
+                return Ok(image::image_from_entry(
+                    entry,
+                    Some(&inspect.config.user),
+                    &pinned,
+                ));
+            }
+        }
+        Ok(image::image_from_inspect(inspect, &pinned))
     }
 }
 

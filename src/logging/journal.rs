@@ -1,7 +1,7 @@
 //! Messages to the journal, each with its fields.
 //!
-//! A message reads there as elsewhere, its fields behind it, and each is a field of the entry as well:
-//! `journalctl -u dockside DOCKSIDE_CONTAINER=…`. The protocol is a datagram of fields, one a line.
+//! A message reads there as elsewhere, its fields behind it, and each is a field of the entry as well. So are those of the
+//! call that it belongs to: `journalctl -u dockside DOCKSIDE_CONTAINER_ID=…`. The protocol is a datagram of fields, one a line.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,8 +13,9 @@ use rustix::fs::fstat;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
+    span::{Attributes, Id, Record},
 };
-use tracing_subscriber::{Layer, layer::Context};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -41,12 +42,37 @@ impl Journal {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+/// The fields of a call, which each of its messages has as well.
+#[derive(Default)]
+struct Lent(Entry);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut lent = Lent::default();
+            attributes.record(&mut lent.0);
+            span.extensions_mut().insert(lent);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(lent) = span.extensions_mut().get_mut::<Lent>()
+        {
+            values.record(&mut lent.0);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut entry = Entry::default();
         event.record(&mut entry);
         let metadata = event.metadata();
-        let message = entry.encode(*metadata.level(), metadata.target());
+        let mut message = entry.encode(*metadata.level(), metadata.target());
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(Lent(lent)) = span.extensions().get::<Lent>() {
+                lent.put_fields(&mut message, |name| !entry.has(name));
+            }
+        }
         if self.socket.send(&message).is_err() {
             // The journal is being restarted: its stream on stderr is kept for that.
             let _ = writeln!(std::io::stderr(), "{}", entry.message());
@@ -102,7 +128,17 @@ impl Entry {
         put(&mut entry, "SYSLOG_IDENTIFIER", "dockside");
         put(&mut entry, "CODE_MODULE", target);
         put(&mut entry, "MESSAGE", &self.message());
-        for (name, value) in &self.fields {
+        self.put_fields(&mut entry, |_| true);
+        entry
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(field, _)| *field == name)
+    }
+
+    /// Those fields of which `wanted` says so.
+    fn put_fields(&self, entry: &mut Vec<u8>, wanted: impl Fn(&str) -> bool) {
+        for (name, value) in self.fields.iter().filter(|(name, _)| wanted(name)) {
             let name: String = name
                 .chars()
                 .map(|c| {
@@ -113,9 +149,8 @@ impl Entry {
                     }
                 })
                 .collect();
-            put(&mut entry, &format!("DOCKSIDE_{name}"), value);
+            put(entry, &format!("DOCKSIDE_{name}"), value);
         }
-        entry
     }
 }
 
@@ -161,6 +196,29 @@ mod tests {
         assert_eq!(lines[1], "SYSLOG_IDENTIFIER=dockside");
         assert_eq!(lines[3], "MESSAGE=two words container=\"c 1\" left=3");
         assert_eq!(lines[4..], ["DOCKSIDE_CONTAINER=c 1", "DOCKSIDE_LEFT=3"]);
+    }
+
+    #[test]
+    fn a_message_has_the_fields_of_its_call() {
+        let entry = sent(|| {
+            let call = tracing::error_span!(
+                "rpc",
+                rpc = "StartContainer",
+                container_id = tracing::field::Empty,
+                trace_id = tracing::field::Empty
+            );
+            let _entered = call.enter();
+            call.record("container_id", "0a1b");
+            tracing::warn!(id = "0a1b", rpc = "its own", "text");
+        });
+        let lines: Vec<_> = entry.lines().collect();
+        assert_eq!(lines[3], "MESSAGE=text id=0a1b rpc=\"its own\"");
+        let fields = [
+            "DOCKSIDE_ID=0a1b",
+            "DOCKSIDE_RPC=its own",
+            "DOCKSIDE_CONTAINER_ID=0a1b",
+        ];
+        assert_eq!(lines[4..], fields);
     }
 
     #[test]

@@ -55,8 +55,18 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     pub(super) fn send(&self, command: Command) {
+        self.put(command);
+        self.ring();
+    }
+
+    /// Puts a command into the queue, for when the thread is woken.
+    pub(super) fn put(&self, command: Command) {
         // The thread lives as long as the process; without it there is nobody to tell.
         let _ = self.queue.send(command);
+    }
+
+    /// Wakes the thread.
+    pub(super) fn ring(&self) {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 

@@ -137,7 +137,6 @@ impl Follow {
         }
         self.source.advance(length);
         if !lines.is_empty() {
-            metrics::log_written(lines.len());
             self.sink.write(lines)?;
         }
         Ok(if length == 0 { Step::Done } else { Step::More })

@@ -81,18 +81,18 @@ struct Busy {
 }
 
 impl Work {
-    /// The next job that is on no file system that another hand is at.
-    fn next(&mut self) -> Option<(Job, u64)> {
-        let busy = &self.busy;
+    /// Where the next job is that is on no file system that another hand is at.
+    fn place(&self) -> Option<usize> {
         let is_free = |job: &Job| {
             let device = job.follow.device();
-            device.is_none() || busy.iter().all(|busy| busy.device != device)
+            device.is_none() || self.busy.iter().all(|busy| busy.device != device)
         };
-        let job = self
-            .jobs
-            .iter()
-            .position(is_free)
-            .and_then(|at| self.jobs.remove(at))?;
+        self.jobs.iter().position(is_free)
+    }
+
+    /// The next job.
+    fn next(&mut self) -> Option<(Job, u64)> {
+        let job = self.place().and_then(|at| self.jobs.remove(at))?;
         self.tickets += 1;
         self.busy.push(Busy {
             ticket: self.tickets,
@@ -124,8 +124,11 @@ impl Hands {
         } else {
             work.jobs.push_front(job);
         }
+        let is_awaited = work.idle > 0;
         drop(work);
-        self.0.more.notify_one();
+        if is_awaited {
+            self.0.more.notify_one();
+        }
     }
 
     /// Takes on another hand if all are slow. To be called now and then while logs are out.
@@ -168,7 +171,7 @@ impl Shared {
                 }
                 bytes += lines.len();
             }
-            self.work().busy.retain(|busy| busy.ticket != ticket);
+            let is_last = self.done(ticket);
             let result = match &copied {
                 Ok(Step::More) => None,
                 Ok(Step::Done) => Some(Ok(())),
@@ -177,7 +180,7 @@ impl Shared {
             };
             let waited = result.as_ref().map(|_| std::mem::take(&mut job.waiting));
             // First home, then the answer: what is asked next finds the log there.
-            self.mailbox.send(Command::Back(Back {
+            self.mailbox.put(Command::Back(Back {
                 id: job.id,
                 follow: job.follow,
                 copied,
@@ -187,7 +190,18 @@ impl Shared {
             if let (Some(waited), Some(result)) = (waited, result) {
                 answer(waited, &result);
             }
+            // Many logs come home together. If the next one holds this hand, they are looked for after a while.
+            if is_last {
+                self.mailbox.ring();
+            }
         }
+    }
+
+    /// Notes that a hand is done with a job; returns whether there is no other for it.
+    fn done(&self, ticket: u64) -> bool {
+        let mut work = self.work();
+        work.busy.retain(|busy| busy.ticket != ticket);
+        work.place().is_none()
     }
 
     fn wait(&self) -> Option<(Job, u64)> {

@@ -15,6 +15,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::metrics;
+
 /// What the kubelet's own log files have.
 const MODE: Mode = Mode::from_raw_mode(0o640);
 
@@ -103,7 +105,11 @@ impl Sink {
     /// Writes `lines`, of which the first may have begun, and keeps what could not be written.
     fn put(&mut self, lines: &[u8]) -> io::Result<()> {
         let (done, written) = match self.writable() {
-            Ok((file, begun)) => write_all(file, lines, begun),
+            Ok((file, begun)) => {
+                let (done, written) = write_all(file, lines, begun);
+                metrics::log_written(done - begun);
+                (done, written)
+            }
             Err(error) => (self.begun, Err(error)),
         };
         let whole = memchr::memrchr(b'\n', &lines[..done]).map_or(0, |at| at + 1);

@@ -31,8 +31,8 @@ const GATHER: Duration = Duration::from_millis(5);
 /// cheaper for the Engine and for dockside than to have each line reported.
 const BUSY: usize = 4096;
 
-/// How often a busy log is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often busy logs are looked at: all of them together, since each time takes the processor from a container.
+const LOOK: Duration = Duration::from_millis(30);
 
 /// How long a log that could not be read, written or watched is left alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -78,6 +78,8 @@ struct Worker {
     gathering: Option<Instant>,
     /// How many logs are out.
     out: usize,
+    /// Since when busy logs are looked at.
+    since: Instant,
     /// When it was last said that another dockside writes logs.
     complained: Option<Instant>,
 }
@@ -98,6 +100,7 @@ pub(super) fn start() -> io::Result<Arc<Mailbox>> {
         ready: HashSet::new(),
         gathering: None,
         out: 0,
+        since: Instant::now(),
         complained: None,
     };
     thread::Builder::new().name("logs".into()).spawn(move || {
@@ -253,7 +256,7 @@ impl Worker {
                 self.ready.insert(back.id);
                 return;
             }
-            Ok(Step::Done) if log.busy => log.retry = Some(now + LOOK),
+            Ok(Step::Done) if log.busy => log.retry = Some(next_look(self.since, now)),
             Ok(Step::Done) => {}
             Ok(Step::Taken) => {
                 log.retry = Some(now + RETRY_TAKEN);
@@ -325,6 +328,12 @@ fn watch(watcher: &mut Watcher, id: &str, log: &mut Log, follow: &Follow) {
             None
         }
     };
+}
+
+/// When busy logs are looked at next.
+fn next_look(since: Instant, now: Instant) -> Instant {
+    let into = (now - since).as_nanos() % LOOK.as_nanos();
+    now + LOOK - Duration::from_nanos(u64::try_from(into).unwrap_or(0))
 }
 
 /// Whether it is time to complain again; then it is noted.

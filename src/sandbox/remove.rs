@@ -8,7 +8,7 @@ impl Sandboxes {
     /// Removes a sandbox with everything in it, running or not. One that does not exist is fine.
     pub async fn remove(&self, id: &str, deadline: Instant) -> Result<()> {
         let sandbox = match self.store.sandbox(id).await {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return self.disconnect_lost(id, deadline).await,
             other => other?,
         };
         let id = &sandbox.id;

@@ -13,6 +13,7 @@ use crate::{
     clock,
     error::{Error, Result},
     host::files,
+    trace,
 };
 
 /// The time that taking a half-made sandbox back may take, beyond the call's own.
@@ -34,6 +35,7 @@ impl Sandboxes {
         }
         // 3. The pause container.
         let id = self.create_pause(&plan).await?;
+        trace::about("pod_sandbox_id", &id);
         let _lock = self.locks.exclusive(&id).await;
         self.store.add_sandbox(&id, plan.record.clone());
         let changing = self.store.changing(&id);

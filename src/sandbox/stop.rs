@@ -3,6 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::info;
+use translate::ContainerId;
 
 use super::Sandboxes;
 use crate::error::Result;
@@ -11,7 +12,7 @@ impl Sandboxes {
     /// Stops a sandbox with everything in it. One that is stopped, or does not exist, is fine.
     pub async fn stop(&self, id: &str, deadline: Instant) -> Result<()> {
         let sandbox = match self.store.sandbox(id).await {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return self.disconnect_lost(id, deadline).await,
             other => other?,
         };
         let id = &sandbox.id;
@@ -37,6 +38,15 @@ impl Sandboxes {
         self.kill(id).await?;
         info!(id, "sandbox stopped");
         Ok(())
+    }
+
+    /// Takes down what a sandbox that was removed behind our back may have left: its network.
+    pub(super) async fn disconnect_lost(&self, id: &str, deadline: Instant) -> Result<()> {
+        if !ContainerId::parse(id).is_some_and(|id| id.is_whole()) {
+            return Ok(());
+        }
+        let _lock = self.locks.exclusive(id).await;
+        self.network.disconnect(id, None, deadline).await
     }
 
     pub(super) async fn kill(&self, id: &str) -> Result<()> {

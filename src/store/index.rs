@@ -34,7 +34,7 @@ pub(super) use read::{Found, Scope};
 const TOMBSTONE: Duration = Duration::from_secs(600);
 
 /// What is inspected as one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
     /// A sandbox or container, by its id.
     Object(String),

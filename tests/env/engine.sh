@@ -15,8 +15,11 @@ answers() { curl --fail --silent --max-time 2 --unix-socket "$socket" http://eng
 
 start() {
   local path=$bin/usr/sbin:$bin/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  # An empty file of its own, or dockerd would read the host's /etc/docker/daemon.json.
-  echo '{}' >"$run/daemon.json"
+  # A file of its own, or dockerd would read the host's /etc/docker/daemon.json.
+  case $DOCKSIDE_TEST_ENGINE_NAME in
+    *-containerd) echo '{"features": {"containerd-snapshotter": true}}' ;;
+    *) echo '{}' ;;
+  esac >"$run/daemon.json"
   # No default bridge: nothing here uses one. The cgroupfs driver: systemd's would ask the host's systemd for scopes,
   # naming processes by numbers of another namespace. The storage driver is dockerd's own choice.
   # The init is the distribution's static one: that of a newer suite is linked to a newer libc.

@@ -40,7 +40,7 @@ user=tester password='a?>~~~???é'
 
 write_env() {
   local bin
-  if [ "$name" = socket ] || [ "$name" = distribution ]; then bin=distribution; else bin=$name; fi
+  if [ "$name" = socket ] || [ "$name" = distribution ]; then bin=distribution; else bin=${name%-containerd}; fi
   local values=(
     DOCKSIDE_TEST_DIR="$dir"
     DOCKSIDE_TEST_CGROUP="$DOCKSIDE_TEST_CGROUP"

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use cri::StatusRequest;
 use support::Daemon;
 
-/// The `RuntimeReady` condition, which must come within a second.
+/// dockside gives the Engine 0.8 s; the rest is for a loaded machine.
+const SOON: Duration = Duration::from_secs(3);
+
+/// The `RuntimeReady` condition, which must come soon even from an Engine that does not answer.
 pub(crate) async fn ready(daemon: &Daemon) -> (bool, String) {
     let began = Instant::now();
     let answer = daemon.runtime().status(StatusRequest { verbose: true }).await;
-    assert!(
-        began.elapsed() < Duration::from_millis(1000),
-        "{:?}",
-        began.elapsed()
-    );
+    let took = began.elapsed();
+    assert!(took < SOON, "{took:?}");
     let conditions = answer.unwrap().into_inner().status.unwrap().conditions;
     let condition = conditions
         .into_iter()

@@ -1,16 +1,19 @@
 //! The forms in which images are named when they are pulled.
 
-use support::{Engine, EngineProxy, Env};
+use support::{Engine, EngineProxy, Env, container_of};
 
 use super::{
     pull::pull,
-    registry::{digest, own, push},
+    registry::{PushedIndex, digest, own, push, push_index},
+    status::image_status,
 };
 
 fn tags(id: &str) -> Vec<String> {
     let inspect = Engine::get().ask("GET", &format!("/images/{id}/json"), None);
     let tags = inspect["RepoTags"].as_array().cloned().unwrap_or_default();
-    tags.iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
+    let tags = tags.iter().map(|tag| tag.as_str().unwrap().to_owned());
+    // containerd's store counts a pull by digest as a tag.
+    tags.filter(|tag| !tag.contains('@')).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,4 +82,34 @@ async fn many_pulls_of_one_image_at_once_all_succeed() {
     for id in futures_util::future::join_all(pulls).await {
         assert_eq!(id.unwrap(), image.id);
     }
+}
+
+/// Of an index the Engine's own store keeps nothing but the image for this machine; containerd's store takes it as the image.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_the_image_for_this_machine() {
+    let daemon = support::daemon!().start().await;
+    let name = Env::get().image(&own("index"));
+    let PushedIndex { index, image } = push_index(&own("index"), "1", "user-uid:latest");
+    for reference in [format!("{name}:1"), format!("{name}@{}", index.digest)] {
+        assert_eq!(pull(&daemon, &reference, None).await.unwrap(), index.id);
+        let status = image_status(&daemon, &reference).await.unwrap();
+        assert_eq!(status.id, index.id);
+        assert_eq!(status.repo_tags, [format!("{name}:1")]);
+        assert_eq!(status.repo_digests, [format!("{name}@{}", index.digest)]);
+        assert_eq!(status.uid.map(|uid| uid.value), Some(1002));
+    }
+    // By its own digest.
+    let reference = format!("{name}@{}", image.digest);
+    assert_eq!(pull(&daemon, &reference, None).await.unwrap(), image.id);
+    assert_eq!(image_status(&daemon, &reference).await.unwrap().id, image.id);
+
+    let pod = daemon.pod("of-an-index");
+    let sandbox = daemon.run_pod(&pod).await;
+    let config = container_of(&pod, "main", &index.id, &["sleep", "1000"]);
+    let id = daemon.run_container(&sandbox, &pod, &config).await;
+    let status = daemon.container_status(&id).await;
+    let known_by = [&index, &image].map(|image| format!("{name}@{}", image.digest));
+    assert!(known_by.contains(&status.image_ref), "{status:?}");
+    assert_eq!(status.image_id, index.id);
+    assert_eq!(status.user.unwrap().linux.unwrap().uid, 1002);
 }

@@ -10,9 +10,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::Env;
+use support::{Engine, Env};
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// The first byte of what a client of TLS says.
+const TLS_HANDSHAKE: u8 = 22;
 
 /// `sha256:…` of some bytes.
 pub(crate) fn digest(bytes: &[u8]) -> String {
@@ -84,6 +87,17 @@ pub(crate) struct Pushed {
     pub(crate) id: String,
 }
 
+impl Pushed {
+    /// Which digest the Engine takes as its id depends on its store.
+    fn new(digest: String, config: String) -> Self {
+        let by_manifest = Engine::get().containerd_store();
+        Self {
+            id: if by_manifest { digest.clone() } else { config },
+            digest,
+        }
+    }
+}
+
 /// Pushes an image like `original` under `repository` and `tags`; its label makes it one of its own.
 /// With `more` it has one more layer, of so many bytes that cannot be compressed.
 pub(crate) fn push(repository: &str, tags: &[&str], original: &str, more: usize) -> Pushed {
@@ -125,13 +139,53 @@ pub(crate) fn push(repository: &str, tags: &[&str], original: &str, more: usize)
     manifest["config"] = blob;
     let text = manifest.to_string();
     for tag in tags {
-        let path = format!("/v2/{repository}/manifests/{tag}");
-        let (status, _, answer) = call("PUT", &path, MANIFEST, text.as_bytes());
-        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
+        put_manifest(repository, tag, MANIFEST, &text);
     }
-    Pushed {
-        digest: digest(text.as_bytes()),
-        id,
+    Pushed::new(digest(text.as_bytes()), id)
+}
+
+fn put_manifest(repository: &str, tag: &str, kind: &str, text: &str) {
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    let (status, _, answer) = call("PUT", &path, kind, text.as_bytes());
+    assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
+}
+
+/// An index of images for two kinds of processors, only one of which is this machine's.
+pub(crate) struct PushedIndex {
+    pub(crate) index: Pushed,
+    /// The image in it for this machine.
+    pub(crate) image: Pushed,
+}
+
+/// Pushes an index under `repository` and `tag`, of an image like `original` and the same for another processor.
+pub(crate) fn push_index(repository: &str, tag: &str, original: &str) -> PushedIndex {
+    let image = push(repository, &["own"], original, 0);
+    let mut manifest = get(&format!("/v2/{repository}/manifests/own"));
+    let config = manifest["config"]["digest"].as_str().unwrap().to_owned();
+    let mut foreign = get(&format!("/v2/{repository}/blobs/{config}"));
+    let own = foreign["architecture"].take();
+    foreign["architecture"] = "s390x".into();
+    let mut platforms = vec![(own, manifest.to_string())];
+    let blob = put_blob(repository, foreign.to_string().as_bytes());
+    manifest["config"]["digest"] = blob["digest"].clone();
+    manifest["config"]["size"] = blob["size"].clone();
+    put_manifest(repository, "foreign", MANIFEST, &manifest.to_string());
+    platforms.insert(0, ("s390x".into(), manifest.to_string()));
+    let manifests: Vec<_> = platforms
+        .iter()
+        .map(|(architecture, text)| {
+            json!({
+                "mediaType": MANIFEST, "digest": digest(text.as_bytes()), "size": text.len(),
+                "platform": { "architecture": architecture, "os": "linux" },
+            })
+        })
+        .collect();
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": manifests }).to_string();
+    put_manifest(repository, tag, kind, &index);
+    PushedIndex {
+        index: Pushed::new(digest(index.as_bytes()), config),
+        image,
     }
 }
 
@@ -201,6 +255,13 @@ fn serve(stream: TcpStream, silent: Silent, told: &mpsc::Sender<()>) {
     .to_string();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
+    // containerd tries TLS first, and goes on without where it is answered by HTTP.
+    if reader
+        .fill_buf()
+        .is_ok_and(|bytes| bytes.first() == Some(&TLS_HANDSHAKE))
+    {
+        return stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").unwrap();
+    }
     loop {
         let mut request = String::new();
         if reader.read_line(&mut request).unwrap_or(0) == 0 {

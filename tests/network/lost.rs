@@ -1,6 +1,9 @@
 //! Pods that somebody else has ended.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use cri::PodSandboxState;
 use serde_json::json;
@@ -99,9 +102,24 @@ async fn the_network_of_a_pod_that_was_removed_by_hand_is_taken_down_at_the_next
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_was_removed_by_hand_is_taken_down_when_it_is_stopped() {
     let daemon = daemon().await;
-    let sandbox = run(&daemon).await;
-    Engine::get().remove(&sandbox);
-    stop(&daemon, &sandbox).await;
-    remove(&daemon, &sandbox).await;
-    no_traces(&daemon);
+    // Whether the daemon has noticed before or not.
+    for noticed in [false, true] {
+        let sandbox = run(&daemon).await;
+        Engine::get().remove(&sandbox);
+        let status = || cri::PodSandboxStatusRequest {
+            pod_sandbox_id: sandbox.clone(),
+            verbose: false,
+        };
+        let began = Instant::now();
+        while noticed && daemon.runtime().pod_sandbox_status(status()).await.is_ok() {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "the daemon does not notice"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop(&daemon, &sandbox).await;
+        remove(&daemon, &sandbox).await;
+        no_traces(&daemon);
+    }
 }

@@ -34,14 +34,24 @@ async fn next(stream: &mut Streaming<ContainerEventResponse>, daemon: &Daemon) -
     }
 }
 
+/// Waits until the store knows the node: what it meets at its first look around is no event.
+async fn know_the_node(daemon: &Daemon) {
+    let mut stream = subscribe(daemon).await;
+    for attempt in 0..30 {
+        daemon.run_pod(&daemon.pod(&format!("before-{attempt}"))).await;
+        let told = tokio::time::timeout(Duration::from_secs(1), next(&mut stream, daemon));
+        if told.await.is_ok() {
+            return;
+        }
+    }
+    panic!("no pod is told of");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_subscribers_hear_all_steps_in_order() {
     let daemon = support::daemon!().start().await;
     let image = daemon.pull("busybox:1").await;
-    // The store has to know the node first.
-    daemon
-        .sandbox_status(&daemon.run_pod(&daemon.pod("before")).await)
-        .await;
+    know_the_node(&daemon).await;
     let (mut one, mut other) = (subscribe(&daemon).await, subscribe(&daemon).await);
     let pod = daemon.pod("pod");
     let sandbox = daemon.run_pod(&pod).await;

@@ -319,6 +319,12 @@ answer! {
         layers: Vec<String>,
     }
 
+    /// One step of `GET /images/{name}/history`.
+    HistoryEntry {
+        /// Bytes that its layer takes unpacked; 0 where it made none.
+        size: i64,
+    }
+
     /// One event of `GET /events`.
     Event {
         /// The sort of object, such as `container` or `image`.

@@ -6,6 +6,7 @@
 
 mod auth;
 mod convert;
+mod layers;
 mod progress;
 mod reference;
 
@@ -13,6 +14,7 @@ pub use auth::{HostCredentials, RegistryAuth, helper_answer, host_credentials, r
 pub use convert::{
     filter, find, image_from_entry, image_from_inspect, matches, pinned_images, removal, verbose_info,
 };
+pub use layers::{Layers, unpacked_bytes};
 pub use progress::{
     ErrorDetail, Garbled, ProgressDetail, PullDecoder, PullFailure, PullMessage, PullProgress, WaitingFor,
     classify,

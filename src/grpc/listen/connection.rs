@@ -14,7 +14,10 @@ use tonic::service::Routes;
 use tracing::debug;
 
 use super::Ending;
-use crate::grpc::{authority::Repaired, deadline, meter};
+use crate::{
+    grpc::{authority::Repaired, deadline, meter},
+    trace,
+};
 
 /// How long a client may take from connecting to the end of its preface, which is the first it sends.
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
@@ -64,7 +67,8 @@ pub(super) async fn serve(
             TokioIo::new(stream),
             service_fn(move |request: Request<Incoming>| {
                 let rpc = meter::name(request.uri().path());
-                meter::metered(rpc, deadline::answer(routes.clone(), request))
+                let call = trace::Call::begin(rpc, request.uri().path(), request.headers());
+                meter::metered(rpc, call, deadline::answer(routes.clone(), request))
             }),
         );
     pin!(connection);

@@ -276,13 +276,13 @@ impl Connection {
         }
     }
 
-    /// Opens a stream. `None` once all numbers are used up, or if `headers` are too long to be packed.
+    /// Opens a stream. `None` once all numbers are used up.
     pub fn open(&mut self, headers: &Headers) -> Option<u32> {
         let id = self.next;
         if id > ID {
             return None;
         }
-        let block = self.packer.pack(headers).ok()?;
+        let block = self.packer.pack(headers);
         self.next += 2;
         self.streams.insert(id, Stream::default());
         Frame::SynStream {
@@ -304,16 +304,13 @@ impl Connection {
             Some(stream) if !stream.accepted => stream.accepted = true,
             _ => return,
         }
-        match self.packer.pack(&Headers::default()) {
-            Ok(block) => Frame::SynReply {
-                id,
-                fin: false,
-                block,
-            }
-            .encode(&mut self.output),
-            // zlib fails on nothing but misuse; without a reply the stream is of no use.
-            Err(_) => self.reset(id, Status::Internal),
+        let block = self.packer.pack(&Headers::default());
+        Frame::SynReply {
+            id,
+            fin: false,
+            block,
         }
+        .encode(&mut self.output);
     }
 
     /// Sends data. Returns `false`, and sends nothing, if our half of the stream is over.

@@ -1,9 +1,10 @@
 //! What container logs cost, and whether they are whole.
 //!
-//!     tests/run.sh [--engine …] --bench logs [-- --megabytes 500 --rounds 2 --quiet 250]
+//!     tests/run.sh [--engine …] --bench logs [-- --megabytes 500 --rounds 2 --quiet 250 [--socket PATH --image NAME]]
 //!
 //! Containers write 100-byte lines as fast as they can: one, then twenty at once, in each round by the Engine
-//! alone (the same json-file options, and nobody follows) and through dockside. Then come the latency of lines
+//! alone (the same json-file options, and nobody follows), through dockside and, with `--socket`, by the CRI server
+//! that serves there, whose image NAME has a shell. Then come the latency of lines
 //! at 1000 a second, 1 GB with 20 rotations and 20 kills of dockside, and what quiet containers cost.
 //!
 //! Ends with an error if a line is missing, doubled or out of order.
@@ -15,12 +16,14 @@
 mod machine;
 mod many;
 mod node;
+mod other;
 mod whole;
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use machine::Times;
 use node::{Node, Way};
+use other::Other;
 use support::Env;
 
 /// The size of a line with its newline.
@@ -33,6 +36,8 @@ struct Options {
     megabytes: usize,
     rounds: usize,
     quiet: usize,
+    socket: Option<PathBuf>,
+    image: String,
 }
 
 impl Options {
@@ -41,20 +46,30 @@ impl Options {
             megabytes: 500,
             rounds: 2,
             quiet: 250,
+            socket: None,
+            image: String::new(),
         };
         // cargo adds `--bench` by itself.
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
+            let value = arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
             let place = match name.as_str() {
                 "--megabytes" => &mut options.megabytes,
                 "--rounds" => &mut options.rounds,
                 "--quiet" => &mut options.quiet,
-                _ => panic!("unknown option {name}: there are --megabytes, --rounds and --quiet"),
+                "--socket" => {
+                    options.socket = Some(value.into());
+                    continue;
+                }
+                "--image" => {
+                    options.image = value;
+                    continue;
+                }
+                _ => panic!(
+                    "unknown option {name}: there are --megabytes, --rounds, --quiet, --socket and --image"
+                ),
             };
-            *place = arguments
-                .next()
-                .and_then(|value| value.parse().ok())
-                .expect("a number");
+            *place = value.parse().expect("a number");
         }
         options
     }
@@ -73,6 +88,10 @@ async fn main() {
     let options = Options::parse();
     println!("{}, Engine {}", machine::describe(), Env::get().engine_name);
     let mut node = Node::new().await;
+    let mut other = match &options.socket {
+        Some(socket) => Some(Other::new(socket.clone(), options.image.clone()).await),
+        None => None,
+    };
     for containers in [1, AT_ONCE] {
         let lines = options.megabytes * 1_000_000 / LINE / containers;
         let script = format!("yes {} | head -n {lines}", "x".repeat(LINE - 1));
@@ -97,8 +116,24 @@ async fn main() {
                 node.remove(&ready).await;
             }
             took.sort_by_key(|(way, _)| *way);
-            report(containers, lines * containers * LINE, took[0].1, took[1].1);
+            let bytes = lines * containers * LINE;
+            report(containers, bytes, took[0].1, took[1].1);
+            if let Some(other) = &mut other {
+                let (wall, server) = other
+                    .run(&format!("w{containers}-{round}"), containers, &script)
+                    .await;
+                println!(
+                    "{containers:>2} containers: by the other server {:.0} MB/s, {:.2} s/GB; processor time × {:.2} of \
+                     json-file alone",
+                    rate(bytes, wall),
+                    per_gb(bytes, server),
+                    server.as_secs_f64() / took[0].1.engine.as_secs_f64()
+                );
+            }
         }
+    }
+    if let Some(other) = other {
+        other.remove().await;
     }
     whole::latency(&mut node).await;
     whole::rotations_and_kills(&mut node).await;
@@ -115,17 +150,25 @@ fn times(node: &Node) -> (Duration, Duration) {
     (Times::of(engine).own, Times::of(node.daemon.pid()).own)
 }
 
+/// MB in a second.
+fn rate(bytes: usize, wall: Duration) -> f64 {
+    bytes as f64 / 1e6 / wall.as_secs_f64()
+}
+
+/// Seconds for each GB.
+fn per_gb(bytes: usize, time: Duration) -> f64 {
+    time.as_secs_f64() / (bytes as f64 / 1e9)
+}
+
 fn report(containers: usize, bytes: usize, alone: Took, through: Took) {
-    let rate = |took: Took| bytes as f64 / 1e6 / took.wall.as_secs_f64();
-    let per_gb = |time: Duration| time.as_secs_f64() / (bytes as f64 / 1e9);
     println!(
         "{containers:>2} containers: json-file alone {:.0} MB/s, dockerd {:.2} s/GB; with dockside {:.0} MB/s, \
          dockerd {:.2} + dockside {:.2} s/GB; processor time × {:.2}, wall time × {:.2}",
-        rate(alone),
-        per_gb(alone.engine),
-        rate(through),
-        per_gb(through.engine),
-        per_gb(through.dockside),
+        rate(bytes, alone.wall),
+        per_gb(bytes, alone.engine),
+        rate(bytes, through.wall),
+        per_gb(bytes, through.engine),
+        per_gb(bytes, through.dockside),
         (through.engine + through.dockside).as_secs_f64() / (alone.engine + alone.dockside).as_secs_f64(),
         through.wall.as_secs_f64() / alone.wall.as_secs_f64(),
     );

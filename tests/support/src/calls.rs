@@ -11,6 +11,8 @@ pub struct Call {
     pub template: String,
     /// Path and query as they were sent.
     pub path: String,
+    /// The header of that name.
+    pub traceparent: Option<String>,
 }
 
 impl Call {
@@ -19,6 +21,7 @@ impl Call {
             method: method.into(),
             template: template(path),
             path: path.into(),
+            traceparent: None,
         }
     }
 }

@@ -101,6 +101,15 @@ impl Engine {
         );
     }
 
+    /// Whether images are kept by containerd: then an image's id is the digest of its manifest or index, where the
+    /// Engine's own store takes that of its configuration.
+    pub fn containerd_store(&self) -> bool {
+        let info = self.ask("GET", "/info", None);
+        info["DriverStatus"]
+            .to_string()
+            .contains("io.containerd.snapshotter")
+    }
+
     /// The Engine's API version, as major and minor.
     pub fn api_version(&self) -> (u32, u32) {
         let version = self.ask("GET", "/version", None);

@@ -7,7 +7,7 @@ use std::{env, path::PathBuf, sync::OnceLock};
 pub struct Env {
     /// The Engine's socket.
     pub engine: PathBuf,
-    /// `distribution`, `trixie`, `forky` or `socket`.
+    /// `distribution`, `trixie`, `forky`, `forky-containerd` or `socket`.
     pub engine_name: String,
     /// File with the process number of dockerd.
     pub engine_pid: PathBuf,

@@ -8,6 +8,7 @@
 
 mod calls;
 mod client;
+mod collector;
 mod daemon;
 mod engine;
 mod env;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use calls::{Call, Calls};
 pub use client::{Cri, Images, Runtime};
+pub use collector::{Collector, Span};
 pub use daemon::Daemon;
 pub use engine::Engine;
 pub use env::Env;

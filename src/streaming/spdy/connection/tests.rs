@@ -215,7 +215,7 @@ fn data_without_a_stream_is_answered_once_and_not_for_every_piece() {
 #[test]
 fn nothing_is_told_of_a_stream_after_it_was_reset() {
     let (mut client, mut server) = pair();
-    let block = client.packer.pack(&Headers::default()).unwrap();
+    let block = client.packer.pack(&Headers::default());
     Frame::SynStream {
         id: 1,
         fin: true,

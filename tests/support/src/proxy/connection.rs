@@ -69,7 +69,10 @@ async fn answer(
     sender: &Mutex<SendRequest<Incoming>>,
 ) -> Result<Response<Body>, io::Error> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let action = shared.meet(Call::new(request.method().as_str(), path));
+    let mut call = Call::new(request.method().as_str(), path);
+    let header = request.headers().get("traceparent");
+    call.traceparent = header.map(|value| value.to_str().unwrap().to_owned());
+    let action = shared.meet(call);
     let mode = shared.mode.subscribe();
     thaw(&mode).await;
     let (mut before_answer, mut cut, mut garble) = (Duration::ZERO, None, None);
