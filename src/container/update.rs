@@ -24,11 +24,12 @@ impl Containers {
         let _changing = self.store.changing(id);
         let mut held = self.keeper.hold(id, inspect.state.pid).await;
         if update.body != ContainerUpdateBody::default() {
+            let released = held.release(update.superseded);
             if let Err(error) = self.engine.update_container(id, update.body).await {
+                held.take_back(released);
                 held.restore().await;
                 return Err(error.into());
             }
-            held.release(update.superseded);
         }
         // The Engine has all it knows set again, which undoes what was written before.
         for error in held.apply(&update.after).await {

@@ -20,7 +20,7 @@ use translate::resources::AfterStart;
 
 use super::{
     score,
-    values::{Place, Values},
+    values::{Place, Released, Values},
 };
 
 /// Between two looks at what was changed: somebody else who keeps other values may not keep this process busy.
@@ -217,9 +217,14 @@ impl Held {
         self
     }
 
-    /// Leaves these files to others.
-    pub fn release(&mut self, files: &[&str]) {
-        self.values.release(files);
+    /// Leaves these files to others: to the Engine, before it is asked to change them.
+    pub fn release(&mut self, files: &[&str]) -> Released {
+        self.values.release(files)
+    }
+
+    /// Keeps what was released after all.
+    pub fn take_back(&mut self, released: Released) {
+        self.values.take_back(released);
     }
 
     /// Writes what is to be written for the container, and what was written before where it is not in force. Returns
@@ -253,7 +258,7 @@ impl Held {
 
     /// Writes again what is not in force. Returns what failed.
     pub async fn restore(self) -> Vec<String> {
-        self.blocking(|this| this.values.restore()).await
+        self.blocking(|this| this.values.restore_noted()).await
     }
 
     /// A write to a cgroup may last until memory has been freed.

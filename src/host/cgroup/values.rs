@@ -27,6 +27,8 @@ const NOTED: &str = "memory";
 pub(super) struct Values {
     loaded: bool,
     noted: bool,
+    /// The cgroup that has the note, which is the last word.
+    directory: Option<PathBuf>,
     files: BTreeMap<String, Kept>,
 }
 
@@ -74,15 +76,8 @@ impl Values {
         if std::mem::replace(&mut self.loaded, true) {
             return;
         }
-        let mut text = vec![0; 64 << 10];
-        let noted = place
-            .noted()
-            .and_then(|directory| getxattr(directory, NOTE, &mut text[..]).ok());
-        let Some(noted) =
-            noted.and_then(|length| serde_json::from_slice::<BTreeMap<String, String>>(&text[..length]).ok())
-        else {
-            return;
-        };
+        self.directory = place.noted();
+        let Some(noted) = self.noted_now() else { return };
         self.noted = true;
         for (file, value) in noted {
             if let Some(directory) = place.directory(controller(&file)) {
@@ -94,19 +89,42 @@ impl Values {
         }
     }
 
+    /// What the note says, if there is one.
+    fn noted_now(&self) -> Option<BTreeMap<String, String>> {
+        let mut text = vec![0; 64 << 10];
+        let length = getxattr(self.directory.as_ref()?, NOTE, &mut text[..]).ok()?;
+        serde_json::from_slice(&text[..length]).ok()
+    }
+
     /// Whether it is known by now what was noted.
     pub(super) const fn is_loaded(&self) -> bool {
         self.loaded
     }
 
     /// Whether anything was ever written, by this dockside or by one before it.
-    pub(super) const fn is_noted(&self) -> bool {
-        self.noted
+    pub(super) fn is_noted(&self) -> bool {
+        self.noted || !self.files.is_empty()
     }
 
-    /// Leaves these files to others.
-    pub(super) fn release(&mut self, files: &[&str]) {
-        self.files.retain(|file, _| !files.contains(&file.as_str()));
+    /// Leaves these files to others, and returns what they were kept at.
+    pub(super) fn release(&mut self, files: &[&str]) -> Released {
+        let all = std::mem::take(&mut self.files);
+        let (released, kept): (BTreeMap<_, _>, _) = all
+            .into_iter()
+            .partition(|(file, _)| files.contains(&file.as_str()));
+        self.files = kept;
+        if !released.is_empty() {
+            self.note();
+        }
+        Released(released)
+    }
+
+    /// Keeps again what was released.
+    pub(super) fn take_back(&mut self, Released(mut released): Released) {
+        if !released.is_empty() {
+            self.files.append(&mut released);
+            self.note();
+        }
     }
 
     /// Writes these values, and the earlier ones again; then notes them. Returns what failed.
@@ -138,14 +156,27 @@ impl Values {
         }
         failures.extend(self.restore());
         self.loaded = true;
-        if let Some(directory) = place.noted() {
-            self.note(&directory);
-        }
+        self.directory = place.noted();
+        self.note();
         failures
     }
 
     /// Writes again what others have changed. Returns what failed.
-    pub(super) fn restore(&mut self) -> Vec<String> {
+    pub(super) fn restore_noted(&mut self) -> Vec<String> {
+        // Another dockside on this Engine may have changed it by an update.
+        if let Some(noted) = self.noted_now() {
+            self.files.retain(|file, kept| match noted.get(file) {
+                Some(value) => {
+                    kept.value.clone_from(value);
+                    true
+                }
+                None => false,
+            });
+        }
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Vec<String> {
         let mut failures = Vec::new();
         for Kept { path, value, shown } in self.files.values_mut() {
             match fs::read_to_string(&*path) {
@@ -168,7 +199,8 @@ impl Values {
         self.files.values().map(|kept| kept.path.as_path())
     }
 
-    fn note(&mut self, directory: &Path) {
+    fn note(&mut self) {
+        let Some(directory) = &self.directory else { return };
         self.noted = true;
         let noted: BTreeMap<_, _> = self
             .files
@@ -181,6 +213,10 @@ impl Values {
         }
     }
 }
+
+/// Files that were kept.
+#[derive(Debug, Default)]
+pub struct Released(BTreeMap<String, Kept>);
 
 /// Never makes the file: a cgroup would answer that with another error.
 fn write(path: &Path, value: &str) -> io::Result<()> {
@@ -250,17 +286,20 @@ mod tests {
         later.load(&here);
         assert!(later.is_loaded() && (!later.is_noted() || later.paths().count() == 3));
 
-        values.release(&["memory.max"]);
+        let released = values.release(&["memory.max"]);
+        values.take_back(released);
+        assert_eq!(values.paths().count(), 3);
+        let _ = values.release(&["memory.max"]);
         for file in ["memory.high", "memory.max"] {
             fs::write(directory.join(file), "max\n").unwrap();
         }
-        assert!(values.restore().is_empty());
+        assert!(values.restore_noted().is_empty());
         assert_eq!(
             (has("memory.high"), has("memory.max")),
             ("1048576".into(), "max\n".into())
         );
         fs::remove_dir_all(&directory).unwrap();
-        assert!(values.restore().is_empty(), "the container has ended");
+        assert!(values.restore_noted().is_empty(), "the container has ended");
 
         for (id, membership) in [
             ("abc", "2:memory:/docker-abc\n"),

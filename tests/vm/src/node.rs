@@ -87,10 +87,13 @@ pub(crate) async fn run_pod(name: &str, change: impl FnOnce(&mut ContainerConfig
     let config = pod_config(name);
     let mut container = container_of(&config, "main", &image, COUNT);
     change(&mut container);
+    // The kubelet makes it; cri-dockerd counts on that.
+    let log = Path::new(&config.log_directory).join(&container.log_path);
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
     let sandbox = cri.run_pod(&config).await;
     let id = cri.run_container(&sandbox, &config, &container).await;
     Pod {
-        log: Path::new(&config.log_directory).join(&container.log_path),
+        log,
         config,
         sandbox,
         container: id,

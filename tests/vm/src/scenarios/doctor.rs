@@ -84,7 +84,8 @@ pub(crate) async fn the_doctor_finds_what_a_node_lacks() {
     sysctl("net.ipv4.ip_forward=1");
     sysctl("net.bridge.bridge-nf-call-iptables=0");
     finds("br-netfilter", "warning");
-    run(&["modprobe", "--remove", "br_netfilter"]);
+    // Not by modprobe, which would remove the bridges too.
+    run(&["rmmod", "br_netfilter"]);
     finds("br-netfilter", "warning");
     run(&["systemctl", "stop", "docker.socket", "docker.service"]);
     finds("engine", "error");
