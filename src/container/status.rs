@@ -28,7 +28,8 @@ impl Containers {
         let reported = status.resources.as_mut().and_then(|all| all.linux.as_mut());
         if let Some(reported) = reported.filter(|_| inspect.state.pid != 0) {
             let file = live::limit_file(&*self.engine.facts().await?);
-            live::correct(reported, &cgroup::read(inspect.state.pid, file).await);
+            let live = view.live(|| cgroup::read(inspect.state.pid, file)).await;
+            live::correct(reported, live);
         }
         Ok(cri::ContainerStatusResponse {
             status: Some(status),

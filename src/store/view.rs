@@ -1,9 +1,10 @@
 //! A sandbox or a container as it was at its last inspection.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use cri::encoded::encoded;
+use tokio::sync::OnceCell;
 use translate::{answer::ContainerInspect, filter::Item, status};
 
 use super::{Container, Sandbox};
@@ -57,6 +58,7 @@ pub struct ContainerView {
     state: cri::ContainerState,
     /// As for a sandbox.
     item: Bytes,
+    live: OnceCell<BTreeMap<String, String>>,
 }
 
 impl ContainerView {
@@ -68,6 +70,7 @@ impl ContainerView {
             inspect,
             state: item.state(),
             item: encoded(&item),
+            live: OnceCell::new(),
         }
     }
 
@@ -79,6 +82,15 @@ impl ContainerView {
     /// Its [`cri::Container`], encoded.
     pub fn item(&self) -> Bytes {
         self.item.clone()
+    }
+
+    /// What `read` finds in the kernel's files about it, which is read once: each change that is made here is followed
+    /// by another inspection.
+    pub async fn live<F: Future<Output = BTreeMap<String, String>>>(
+        &self,
+        read: impl FnOnce() -> F,
+    ) -> &BTreeMap<String, String> {
+        self.live.get_or_init(read).await
     }
 
     /// Its whole status.
