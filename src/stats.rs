@@ -1,8 +1,8 @@
 //! Statistics and metrics of pods and containers, read from control groups and `/proc`.
 //!
 //! Nothing is asked of the Engine beyond what the store knows, and no process is run: the kubelet asks for all of
-//! this every ten seconds. Files are opened by path for each reading: to keep them open would cost seven files and
-//! the kernel's buffers for each container.
+//! this every ten seconds. What lists read stays open, which is seven to nine files for each container: to open them
+//! each time took twice as long as all else. What only metrics read is opened by path.
 
 mod collect;
 mod detail;

@@ -13,7 +13,10 @@ use translate::{
     stats::{Rate, hierarchy::Cgroup, messages::Sample},
 };
 
-use super::{Stats, read::Reader};
+use super::{
+    Stats,
+    read::{Kept, Reader},
+};
 
 /// The directory of the Engine's own overlay driver, below its data.
 const OVERLAY: &str = "overlay2";
@@ -35,6 +38,7 @@ pub(super) struct Place {
 pub(super) struct Measured {
     pub(super) cgroup: Cgroup,
     rate: Mutex<Rate>,
+    kept: Mutex<Kept>,
 }
 
 impl Measured {
@@ -42,6 +46,7 @@ impl Measured {
         Self {
             cgroup,
             rate: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 }
@@ -108,7 +113,9 @@ impl Stats {
 
     /// Reads a cgroup; `None` if it is gone.
     pub(super) fn sample(&self, reader: &mut Reader, of: &Measured) -> Option<Sample> {
-        let mut sample = reader.sample(&of.cgroup)?;
+        let mut kept = of.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sample = reader.sample(&of.cgroup, &mut kept)?;
+        drop(kept);
         if let Some(cpu) = sample.cpu {
             let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let mut rate = of.rate.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,10 +1,14 @@
 //! Reads control group files.
 
-use std::{io, str};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    str,
+};
 
 use rustix::{
     fs::{Mode, OFlags, open},
-    io::Errno,
+    io::{Errno, pread},
 };
 use translate::stats::{
     cgroup::{self, Memory, Pressure},
@@ -14,6 +18,12 @@ use translate::stats::{
 
 /// Larger than any file that is read for a list.
 const USUAL: usize = 16 << 10;
+
+/// The files of a cgroup that lists of statistics read again and again, by their names.
+///
+/// They stay open: to open one costs several times what it costs to read a number from it.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Vec<(&'static str, OwnedFd)>);
 
 /// Reads files into one buffer, one after another.
 pub(super) struct Reader {
@@ -31,14 +41,38 @@ impl Reader {
 
     /// The text of a control group's file.
     pub(super) fn read(&mut self, directory: &Directory, file: &str) -> io::Result<&str> {
+        let file = self.open(directory, file)?;
+        self.text(&file)
+    }
+
+    /// The same of a file that is kept open.
+    fn again(&mut self, kept: &mut Kept, directory: &Directory, file: &'static str) -> io::Result<&str> {
+        let place = match kept.0.iter().position(|(name, _)| *name == file) {
+            Some(place) => place,
+            None => {
+                kept.0.push((file, self.open(directory, file)?));
+                kept.0.len() - 1
+            }
+        };
+        self.text(&kept.0[place].1)
+    }
+
+    fn open(&mut self, directory: &Directory, file: &str) -> io::Result<OwnedFd> {
         self.path.clear();
         self.path.push_str(directory.path());
         self.path.push('/');
         self.path.push_str(file);
-        let opened = open(&*self.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(open(
+            &*self.path,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+
+    fn text(&mut self, file: impl AsFd) -> io::Result<&str> {
         let mut length = 0;
         loop {
-            match rustix::io::read(&opened, &mut self.buffer[length..]) {
+            match pread(&file, &mut self.buffer[length..], length as u64) {
                 Err(Errno::INTR) => {}
                 other => length += other?,
             }
@@ -63,12 +97,15 @@ impl Reader {
     }
 
     /// All that lists of statistics tell of a cgroup; `None` if it is gone.
-    pub(super) fn sample(&mut self, cgroup: &Cgroup) -> Option<Sample> {
+    pub(super) fn sample(&mut self, cgroup: &Cgroup, kept: &mut Kept) -> Option<Sample> {
         let timestamp = crate::clock::now();
         let cpu = match cgroup.cpuacct.as_ref()? {
-            directory @ Directory::V1(_) => self.number(Some(directory), "cpuacct.usage"),
+            directory @ Directory::V1(_) => self
+                .again(kept, directory, "cpuacct.usage")
+                .ok()
+                .and_then(cgroup::number),
             directory @ Directory::V2(_) => self
-                .read(directory, "cpu.stat")
+                .again(kept, directory, "cpu.stat")
                 .ok()
                 .and_then(|text| cgroup::field(text, "usage_usec"))
                 .map(|microseconds| microseconds.saturating_mul(1000)),
@@ -76,7 +113,7 @@ impl Reader {
         let memory = cgroup
             .memory
             .as_ref()
-            .and_then(|directory| self.memory(directory));
+            .and_then(|directory| self.memory(directory, kept));
         if cpu.is_none() && memory.is_none() {
             return None;
         }
@@ -87,10 +124,10 @@ impl Reader {
             ..Sample::default()
         };
         // Where one is not counted, none is.
-        sample.cpu_pressure = self.pressure(cgroup, "cpu.pressure");
+        sample.cpu_pressure = self.pressure(cgroup, kept, "cpu.pressure");
         if sample.cpu_pressure.is_some() {
-            sample.memory_pressure = self.pressure(cgroup, "memory.pressure");
-            sample.io_pressure = self.pressure(cgroup, "io.pressure");
+            sample.memory_pressure = self.pressure(cgroup, kept, "memory.pressure");
+            sample.io_pressure = self.pressure(cgroup, kept, "io.pressure");
         }
         Some(sample)
     }
@@ -100,33 +137,33 @@ impl Reader {
         self.number(cgroup.pids.as_ref(), "pids.current")
     }
 
-    fn memory(&mut self, directory: &Directory) -> Option<Memory> {
-        let here = Some(directory);
-        match directory {
-            Directory::V1(_) => {
-                let memory = Memory::v1(self.read(directory, "memory.stat").ok()?);
-                Some(Memory {
-                    usage: self.number(here, "memory.usage_in_bytes")?,
-                    limit: self.limit(here, "memory.limit_in_bytes"),
-                    ..memory
-                })
-            }
-            Directory::V2(_) => {
-                let memory = Memory::v2(self.read(directory, "memory.stat").ok()?);
-                let swap = self.number(here, "memory.swap.current");
-                Some(Memory {
-                    usage: self.number(here, "memory.current")?,
-                    limit: self.limit(here, "memory.max"),
-                    swap,
-                    swap_limit: swap.and_then(|_| self.limit(here, "memory.swap.max")),
-                    ..memory
-                })
-            }
+    fn memory(&mut self, directory: &Directory, kept: &mut Kept) -> Option<Memory> {
+        let [usage, limit] = match directory {
+            Directory::V1(_) => ["memory.usage_in_bytes", "memory.limit_in_bytes"],
+            Directory::V2(_) => ["memory.current", "memory.max"],
+        };
+        let text = self.again(kept, directory, "memory.stat").ok()?;
+        let mut memory = match directory {
+            Directory::V1(_) => Memory::v1(text),
+            Directory::V2(_) => Memory::v2(text),
+        };
+        memory.usage = cgroup::number(self.again(kept, directory, usage).ok()?)?;
+        memory.limit = self.again(kept, directory, limit).ok().and_then(cgroup::limit);
+        if let Directory::V2(_) = directory {
+            memory.swap = self
+                .again(kept, directory, "memory.swap.current")
+                .ok()
+                .and_then(cgroup::number);
+            memory.swap_limit = memory.swap.and_then(|_| {
+                let text = self.again(kept, directory, "memory.swap.max").ok()?;
+                cgroup::limit(text)
+            });
         }
+        Some(memory)
     }
 
-    fn pressure(&mut self, cgroup: &Cgroup, file: &str) -> Option<Pressure> {
-        cgroup::pressure(self.read(cgroup.unified.as_ref()?, file).ok()?)
+    fn pressure(&mut self, cgroup: &Cgroup, kept: &mut Kept, file: &'static str) -> Option<Pressure> {
+        cgroup::pressure(self.again(kept, cgroup.unified.as_ref()?, file).ok()?)
     }
 }
 

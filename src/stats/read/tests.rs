@@ -39,7 +39,9 @@ fn a_sample_of_v1_has_pressure_where_there_is_a_unified_hierarchy() {
     let path = directory.path().to_str().unwrap();
     let (v1, v2) = (Directory::V1(path.into()), Directory::V2(path.into()));
     let mut reader = Reader::new();
-    let sample = reader.sample(&cgroup(&v1, Some(&v2))).unwrap();
+    let sample = reader
+        .sample(&cgroup(&v1, Some(&v2)), &mut Kept::default())
+        .unwrap();
     assert_eq!(sample.cpu, Some(43_001_614));
     let memory = sample.memory.unwrap();
     assert_eq!(memory.working_set(), 13_414_400 - 11_313_152);
@@ -49,7 +51,7 @@ fn a_sample_of_v1_has_pressure_where_there_is_a_unified_hierarchy() {
     assert_eq!(sample.io_pressure.unwrap().some.total, 3018);
     assert_eq!(reader.tasks(&cgroup(&v1, None)), Some(2));
     // A machine without a unified hierarchy.
-    let sample = reader.sample(&cgroup(&v1, None)).unwrap();
+    let sample = reader.sample(&cgroup(&v1, None), &mut Kept::default()).unwrap();
     assert!(sample.cpu_pressure.is_none() && sample.memory.is_some());
 
     let found = detail::of_cgroup(&mut reader, &cgroup(&v1, Some(&v2)));
@@ -84,7 +86,7 @@ fn a_sample_of_v2_has_the_same() {
     let v2 = Directory::V2(directory.path().to_str().unwrap().into());
     let cgroup = cgroup(&v2, Some(&v2));
     let mut reader = Reader::new();
-    let sample = reader.sample(&cgroup).unwrap();
+    let sample = reader.sample(&cgroup, &mut Kept::default()).unwrap();
     assert_eq!(sample.cpu, Some(4_820_528_000));
     let memory = sample.memory.unwrap();
     assert_eq!(
@@ -125,9 +127,15 @@ fn what_is_gone_has_no_sample() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gone").to_str().unwrap().to_owned();
     for gone in [Directory::V1(path.clone()), Directory::V2(path)] {
-        assert_eq!(Reader::new().sample(&cgroup(&gone, Some(&gone))), None);
+        assert_eq!(
+            Reader::new().sample(&cgroup(&gone, Some(&gone)), &mut Kept::default()),
+            None
+        );
     }
-    assert_eq!(Reader::new().sample(&Cgroup::default()), None);
+    assert_eq!(
+        Reader::new().sample(&Cgroup::default(), &mut Kept::default()),
+        None
+    );
 }
 
 #[test]
@@ -137,4 +145,17 @@ fn a_file_larger_than_the_buffer_is_read_whole() {
     fs::write(directory.path().join("large"), &text).unwrap();
     let v2 = Directory::V2(directory.path().to_str().unwrap().into());
     assert_eq!(Reader::new().read(&v2, "large").unwrap(), text);
+}
+
+#[test]
+fn a_file_that_is_kept_open_is_read_from_its_beginning_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    lay_out(directory.path(), V1);
+    let v1 = Directory::V1(directory.path().to_str().unwrap().into());
+    let (cgroup, mut kept, mut reader) = (cgroup(&v1, None), Kept::default(), Reader::new());
+    let before = reader.sample(&cgroup, &mut kept).unwrap();
+    fs::write(directory.path().join("cpuacct.usage"), "43001615\n").unwrap();
+    let after = reader.sample(&cgroup, &mut kept).unwrap();
+    assert_eq!((before.cpu, after.cpu), (Some(43_001_614), Some(43_001_615)));
+    assert_eq!(before.memory, after.memory);
 }
