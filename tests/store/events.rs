@@ -38,9 +38,20 @@ async fn next(stream: &mut Streaming<ContainerEventResponse>, daemon: &Daemon) -
 async fn know_the_node(daemon: &Daemon) {
     let mut stream = subscribe(daemon).await;
     for attempt in 0..30 {
-        daemon.run_pod(&daemon.pod(&format!("before-{attempt}"))).await;
-        let told = tokio::time::timeout(Duration::from_secs(1), next(&mut stream, daemon));
-        if told.await.is_ok() {
+        let pod = daemon.run_pod(&daemon.pod(&format!("before-{attempt}"))).await;
+        // Its last step, or a later subscriber would hear it.
+        let started = async {
+            loop {
+                let event = next(&mut stream, daemon).await;
+                if event.container_id == pod && event.container_event_type() == Step::ContainerStartedEvent {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(1), started)
+            .await
+            .is_ok()
+        {
             return;
         }
     }
