@@ -219,15 +219,16 @@ async fn hundreds_of_sessions_leave_nothing_open() {
         }
     };
     some(0..16).await;
-    // As many connections to the Engine as can be in use at once, and more, are kept for later calls from here on.
+    // The most sessions at once so far: most connections to the Engine that are kept for later calls are there now. How
+    // many calls meet is chance, so a few may come yet; a leak would leave one for each session.
     futures_util::future::join_all((0..8).map(|number| session(2 * number + 1))).await;
-    let before = node.files();
+    let before = node.files() + 4;
     some(16..256).await;
     let end = Instant::now() + PATIENCE;
     while node.files() > before {
         assert!(
             Instant::now() < end,
-            "{} files are open, {before} were",
+            "{} files are open, at most {before} may be",
             node.files()
         );
         sleep(Duration::from_millis(50)).await;
