@@ -25,12 +25,17 @@ async fn mounts_lead_to_the_places_they_name() {
         mount("link", "/linked", false),
         mount("real/file", "/etc/one-file", true),
         mount("missing/below", "/made", false),
+        // As the kubelet asks for a volume's subPath.
+        Mount {
+            image_sub_path: "real/file".into(),
+            ..mount("real/file", "/sub-path", true)
+        },
     ];
     let id = node.asleep(|config| config.mounts.clone_from(&mounts)).await;
     let sh = |script: &'static str| node.daemon.sh(&id, script);
     assert_eq!(
-        sh("cat /rw/file /ro/file /linked/file /etc/one-file").await,
-        "content".repeat(4)
+        sh("cat /rw/file /ro/file /linked/file /etc/one-file /sub-path").await,
+        "content".repeat(5)
     );
     sh("echo new >/rw/new && echo made >/made/new && ! touch /ro/new && ! touch /etc/one-file").await;
     assert_eq!(fs::read_to_string(dir.join("real/new")).unwrap(), "new\n");

@@ -260,9 +260,7 @@ fn check_bind(
     facts: &EngineFacts,
     runtime: &str,
 ) -> Result<Option<MountBindOptionsPropagationEnum>, Invalid> {
-    if !mount.image_sub_path.is_empty() {
-        return Err(Invalid::new("image_sub_path", "is set, but no image is"));
-    }
+    // `image_sub_path` says nothing here: the kubelet sets it for each volume's subPath, which is in `host_path` already.
     paths::absolute(&mount.host_path, "host_path")?;
     let propagation = propagation(mount)?;
     if mount.recursive_read_only {

@@ -234,9 +234,8 @@ fn plausible_text(message: &str, field: &str) -> BoxedStrategy<String> {
     let message = message.strip_prefix(".runtime.v1.").unwrap_or(message);
     match (message, field) {
         ("Mount", "container_path") => "/data/[a-z]{1,12}".boxed(),
-        ("Mount", "image_sub_path" | "mount_options") | ("SecurityProfile", "localhost_ref") => {
-            Just(String::new()).boxed()
-        }
+        ("Mount", "mount_options") | ("SecurityProfile", "localhost_ref") => Just(String::new()).boxed(),
+        ("Mount", "image_sub_path") => prop_oneof![Just(""), Just("below")].prop_map_into().boxed(),
         ("Mount" | "Device", "host_path") | ("Device", "container_path") => "/dev/[a-z]{1,3}".boxed(),
         ("Device", "permissions") => prop_oneof![Just("rwm"), Just("")].prop_map_into().boxed(),
         ("CDIDevice", "name") => "v[.]com/gpu=[0-9]".boxed(),

@@ -57,10 +57,6 @@ const REFUSALS: &[Refusal] = &[
         "config.mounts[0].mount_options",
     ),
     (
-        |c| c.mounts[0].image_sub_path = "a".into(),
-        "config.mounts[0].image_sub_path",
-    ),
-    (
         |c| c.mounts[0].uid_mappings.push(cri::IdMapping::default()),
         "config.mounts[0].uidMappings",
     ),
