@@ -55,6 +55,21 @@ async fn images_are_mounted_whole_and_in_part() {
         assert_eq!(image.user_specified_image, "example.org/data:1");
         assert_eq!(mounts[0].image_sub_path, sub_path);
     }
+    // More than once in one container.
+    let mut config = node.config("twice", &node.image);
+    config.mounts = ["/volume", "/second", "/third"]
+        .map(|place| Mount {
+            container_path: place.into(),
+            ..volume(&data, if place == "/third" { "etc" } else { "" })
+        })
+        .into();
+    let id = node.run(&config).await;
+    let text = node
+        .daemon
+        .sh(&id, "cat /volume/etc/group /second/etc/group /third/group")
+        .await;
+    assert_eq!(text.matches("50000").count(), 3, "{text}");
+    assert_eq!(node.daemon.container_status(&id).await.mounts, config.mounts);
     // Named by its tag.
     let mut config = node.config("by-name", &node.image);
     config.mounts = vec![volume(&support::Env::get().image("member:latest"), "")];

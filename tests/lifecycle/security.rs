@@ -102,6 +102,21 @@ async fn privileged_containers_may_do_everything_in_a_privileged_pod() {
     assert_eq!(capabilities(&node, &plain).await & NET_ADMIN, 0);
 }
 
+/// The kubelet says of a sandbox that it is privileged once `kubectl debug` has added a container that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_privileged_container_may_be_added_to_a_pod() {
+    let node = Node::new().await;
+    let mut config = node.config("debugger", super::SLEEP);
+    context(&mut config).privileged = true;
+    let error = node.daemon.try_create(&node.sandbox, &node.pod, &config).await;
+    assert_eq!(error.unwrap_err().code(), Code::InvalidArgument);
+    let mut pod = node.pod.clone();
+    let linux = pod.linux.get_or_insert_default();
+    linux.security_context.get_or_insert_default().privileged = true;
+    let id = node.daemon.create(&node.sandbox, &pod, &config).await;
+    assert_eq!(Engine::get().inspect(&id)["HostConfig"]["Privileged"], true);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_root_is_read_only() {
     let node = Node::new().await;

@@ -46,6 +46,10 @@ pub struct ContainerRequest<'a> {
     pub log_size: &'a str,
 }
 
+fn sandbox_context(pod: &cri::PodSandboxConfig) -> Option<&cri::LinuxSandboxSecurityContext> {
+    pod.linux.as_ref()?.security_context.as_ref()
+}
+
 /// Plans a container.
 pub fn plan(
     request: ContainerRequest<'_>,
@@ -74,11 +78,13 @@ pub fn plan(
     let pod_metadata = pod_metadata.ok_or_else(|| Invalid::new("sandbox_config.metadata", "is missing"))?;
     let name = labels::container_name(metadata, pod_metadata)?;
 
-    let pod_context = pod
-        .linux
-        .as_ref()
-        .and_then(|linux| linux.security_context.as_ref());
-    let privileged = pod_context.is_some_and(|context| context.privileged);
+    let pod_context = sandbox_context(pod);
+    // The kubelet counts a pod's containers anew for each request: with an ephemeral one (`kubectl debug --profile=sysadmin`)
+    // a sandbox that was made without privileged containers gets one.
+    let privileged = [pod_context, request.sandbox_config.and_then(sandbox_context)]
+        .iter()
+        .flatten()
+        .any(|context| context.privileged);
     let linux = config.linux.as_ref();
     let context = linux.and_then(|linux| linux.security_context.as_ref());
     let security = security::container(

@@ -1,6 +1,6 @@
 //! A container's mounts.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter};
 
 use bollard_stubs::models::{
     Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountType,
@@ -102,8 +102,8 @@ pub fn container(
         }
         check_common(mount).map_err(within)?;
         if let Some(image) = image(mount) {
-            out.mounts
-                .push(image_mount(mount, image, facts, host).map_err(within)?);
+            let image = image_mount(mount, image, &out.mounts, facts, host).map_err(within)?;
+            out.mounts.push(image);
             continue;
         }
         let propagation = check_bind(mount, facts, runtime).map_err(within)?;
@@ -212,6 +212,7 @@ fn propagation(mount: &cri::Mount) -> Result<MountPropagation, Invalid> {
 fn image_mount(
     mount: &cri::Mount,
     image: &str,
+    earlier: &[Mount],
     facts: &EngineFacts,
     host: &HostView,
 ) -> Result<Mount, Invalid> {
@@ -236,12 +237,26 @@ fn image_mount(
     let id = id.ok_or_else(|| volume_error("image", format!("there is no image {image:?}")))?;
     Ok(Mount {
         typ: Some(MountType::IMAGE),
-        source: Some(id.clone()),
+        source: Some(unused_name(id, earlier).to_owned()),
         target: Some(mount.container_path.clone()),
         read_only: Some(true),
         image_options: sub_path(&mount.image_sub_path)?.map(|path| MountImageOptions { subpath: Some(path) }),
         ..Default::default()
     })
+}
+
+/// A name of the image `id` that no earlier mount of the container has. The Engine calls the mount of an image after the name in
+/// the request, and refuses a second one of that name. The beginning of an id names the image too, so each further
+/// mount of it takes one digit less.
+fn unused_name<'a>(id: &'a str, earlier: &[Mount]) -> &'a str {
+    /// As many digits as the Engine itself shows of an id.
+    const FEWEST: usize = 12;
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    let shorter = (FEWEST..=digits.len())
+        .rev()
+        .filter_map(|length| digits.get(..length));
+    let unused = |name: &&str| earlier.iter().all(|mount| mount.source.as_deref() != Some(*name));
+    iter::once(id).chain(shorter).find(unused).unwrap_or(id)
 }
 
 /// The path below an image's root; `None` is the root itself.

@@ -61,7 +61,7 @@ pub struct SecuritySettings {
 /// What a container's security depends on in its sandbox.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pod<'a> {
-    /// Whether the sandbox was made for privileged containers.
+    /// Whether the pod has privileged containers.
     pub privileged: bool,
     /// The SELinux label of the sandbox's process; empty without SELinux.
     pub process_label: &'a str,
@@ -108,7 +108,7 @@ fn read_container(
     if privileged && !pod.privileged {
         return Err(Invalid::new(
             "privileged",
-            "no privileged container can be in a sandbox that was not made for one",
+            "no privileged container can be in a pod whose sandbox_config does not say so",
         ));
     }
     let mut caveats = Vec::new();

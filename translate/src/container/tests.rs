@@ -246,6 +246,14 @@ fn a_privileged_container() {
     assert_json_snapshot!(body(&planned(&config, &privileged_pod())));
     let error = refused(&config, &pod());
     assert_eq!(error.field, "config.linux.security_context.privileged");
+    // An ephemeral container, which the pod did not have when its sandbox was made.
+    let (sandbox, now) = (pod(), privileged_pod());
+    let later = ContainerRequest {
+        sandbox_config: Some(&now.config),
+        ..request(&config, &sandbox)
+    };
+    let plan = plan(later, &facts(), &HostView::default()).unwrap();
+    assert_eq!(plan.body.host_config.unwrap().privileged, Some(true));
 }
 
 #[test]

@@ -286,6 +286,31 @@ fn images_are_mounted_by_their_id() {
     );
 }
 
+/// The Engine refuses two mounts of one name.
+#[test]
+fn mounts_of_one_image_have_different_names() {
+    let mut new = facts();
+    new.api = ApiVersion::V1_48;
+    let digits = "0123456789abcdef".repeat(4);
+    let host = HostView {
+        volume_images: [("data:1".to_owned(), format!("sha256:{digits}"))].into(),
+        ..Default::default()
+    };
+    let asked: Vec<_> = (0..50)
+        .map(|index| volume(|mount| mount.container_path = format!("/{index}")))
+        .collect();
+    let out = container(&asked, &new, &host, "").unwrap();
+    let names: BTreeSet<_> = out.mounts.iter().map(|mount| mount.source.as_deref()).collect();
+    assert_eq!(names.len(), asked.len());
+    for name in names {
+        let name = name.unwrap();
+        assert!(
+            digits.starts_with(name.trim_start_matches("sha256:")) && name.len() >= 12,
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn image_volumes_are_refused_by_their_constant() {
     let mut new = facts();
