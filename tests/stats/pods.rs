@@ -1,12 +1,12 @@
 //! ListPodSandboxStats and PodSandboxStats.
 
-use std::{io::Write, net::TcpStream, time::Instant};
+use std::{io::Write, net::TcpStream, process::Command, time::Instant};
 
 use cri::{
     NamespaceMode, PodSandboxStatsFilter, PodSandboxStatsRequest, StopPodSandboxRequest,
     StreamPodSandboxStatsRequest,
 };
-use support::container_of;
+use support::{Engine, container_of};
 
 use super::{Node, PATIENCE, SLEEP, cpu, id, number};
 
@@ -118,6 +118,15 @@ async fn the_network_counts_what_a_pod_receives() {
     };
     assert!(got < 2 * SIZE as u64, "{got}");
     drop(listening);
+
+    // A kubelet crashes at a network without a default interface.
+    let pid = Engine::get().inspect(&node.sandbox)["State"]["Pid"].to_string();
+    let removed = Command::new("nsenter")
+        .args(["--target", &pid, "--net", "ip", "link", "del", "eth0"])
+        .status();
+    assert!(removed.unwrap().success());
+    let linux = node.pod_stats(&node.sandbox).await.linux.unwrap();
+    assert!(linux.network.is_none() && linux.cpu.is_some(), "{linux:?}");
 
     let mut pod = node.daemon.pod("of-the-host");
     let linux = pod.linux.as_mut().unwrap();

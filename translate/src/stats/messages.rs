@@ -133,7 +133,7 @@ pub fn pod(
     let linux = cri::LinuxPodSandboxStats {
         cpu: sample.and_then(Sample::cpu_usage),
         memory: sample.and_then(Sample::memory_usage),
-        network: network.map(|interfaces| network_usage(interfaces, default, timestamp)),
+        network: network.and_then(|interfaces| network_usage(interfaces, default, timestamp)),
         process: sample
             .and_then(|sample| sample.tasks)
             .map(|tasks| cri::ProcessUsage {
@@ -150,7 +150,9 @@ pub fn pod(
     }
 }
 
-fn network_usage(interfaces: &[Interface], default: &str, timestamp: i64) -> cri::NetworkUsage {
+/// `None` without the default interface, as while a pod's network is being made or taken down: a kubelet that takes
+/// statistics from CRI reads it unasked, and would crash.
+fn network_usage(interfaces: &[Interface], default: &str, timestamp: i64) -> Option<cri::NetworkUsage> {
     let usage = |interface: &Interface| {
         let Interface { name, received, sent } = interface;
         let parts = |traffic: &Traffic| (value(traffic.bytes), value(traffic.errors));
@@ -164,16 +166,16 @@ fn network_usage(interfaces: &[Interface], default: &str, timestamp: i64) -> cri
         }
     };
     let is_default = |interface: &&Interface| interface.name == default;
-    cri::NetworkUsage {
+    Some(cri::NetworkUsage {
         timestamp,
-        default_interface: interfaces.iter().find(is_default).map(usage),
+        default_interface: Some(usage(interfaces.iter().find(is_default)?)),
         // CRI wants the others here, without that one.
         interfaces: interfaces
             .iter()
             .filter(|interface| !is_default(interface))
             .map(usage)
             .collect(),
-    }
+    })
 }
 
 fn psi(pressure: &Pressure) -> cri::PsiStats {
@@ -279,6 +281,14 @@ mod tests {
             vec![],
         );
         assert!(host.linux.unwrap().network.is_none());
+        let unfinished = pod(
+            cri::PodSandboxAttributes::default(),
+            Some(&sample()),
+            Some(&interfaces[..1]),
+            "eth0",
+            vec![],
+        );
+        assert!(unfinished.linux.unwrap().network.is_none());
     }
 
     #[test]
