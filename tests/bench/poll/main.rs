@@ -21,6 +21,8 @@ mod options;
 mod plot;
 mod processor;
 mod report;
+#[path = "../server.rs"]
+mod server;
 
 use std::{process::ExitCode, time::Duration};
 
