@@ -15,7 +15,7 @@ mod scenarios;
 use std::process::ExitCode;
 
 use report::Scenario;
-use scenarios::{doctor, engine, limits, numbers, reboot, restart, setup, statistics, switch};
+use scenarios::{apparmor, doctor, engine, limits, numbers, reboot, restart, setup, statistics, switch};
 
 /// One boot of the machine.
 struct Boot {
@@ -43,6 +43,7 @@ fn boots() -> [Boot; 3] {
                 scenario!(limits::changed_limits_are_in_the_cgroup_and_stay),
                 scenario!(limits::no_swap_and_small_limits_outlive_a_daemon_reload),
                 scenario!(limits::a_container_that_runs_out_of_memory_ends_whole),
+                scenario!(apparmor::apparmor_profiles_confine_or_fail_at_the_creation),
                 scenario!(statistics::statistics_are_the_kernels),
                 scenario!(restart::a_restart_of_dockside_changes_nothing),
                 scenario!(restart::a_killed_dockside_comes_back),

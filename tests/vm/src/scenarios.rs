@@ -1,5 +1,6 @@
 //! The scenarios.
 
+pub(crate) mod apparmor;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod limits;
