@@ -64,7 +64,7 @@ pub(crate) fn pod_config(name: &str) -> PodSandboxConfig {
 }
 
 /// The id of the image of all containers here, pulled if it is missing, as the kubelet does.
-async fn image() -> String {
+pub(crate) async fn image() -> String {
     let spec = cri::ImageSpec {
         image: Env::get().image("busybox:1"),
         ..Default::default()
