@@ -1,5 +1,7 @@
 //! The scenarios.
 
+pub(crate) mod apparmor;
+pub(crate) mod cri_dockerd;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod limits;
