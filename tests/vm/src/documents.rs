@@ -20,9 +20,10 @@ fn commands(document: &str, heading: &str) -> Vec<String> {
 /// Installs the package, which is elsewhere than in the document.
 pub(crate) fn install(package: &str) {
     let commands = commands(README, "## Install");
-    let [_, install] = &commands[..] else {
-        panic!("{commands:?}")
-    };
+    let install = commands
+        .iter()
+        .find(|command| command.starts_with("apt-get install "));
+    let install = install.unwrap_or_else(|| panic!("{commands:?}"));
     let install = install.replace("./target/deploy/dockside_*.deb", package);
     assert!(install.contains(package), "{install}");
     run(&["sh", "-c", &install]);
