@@ -6,14 +6,14 @@ use std::{fs, path::Path};
 
 use cri::{ContainerState, PodSandboxState, PortMapping, ReopenContainerLogRequest};
 
-use super::switch::{remove_units, to_cri_dockerd, to_dockside, units};
+use super::{
+    extra::EXTRA,
+    switch::{remove_units, to_cri_dockerd, to_dockside, units},
+};
 use crate::{
     logs::{counted, counts_beyond},
     node::{PATIENCE, Pod, SOCKET, cri, engine, lists, recovers, run, run_container, run_pod},
 };
-
-/// Where `DOCKSIDE_VM_EXTRA` is found.
-const EXTRA: &str = "/payload/extra";
 
 /// What an administrator may have given cri-dockerd, and how dockside's file has it.
 const OPTIONS: [(&str, &str); 3] = [
