@@ -22,6 +22,7 @@ fn field(kind: ProfileType, name: &str) -> Option<SecurityProfile> {
     })
 }
 
+#[expect(deprecated, reason = "kubelets still send the text along with the field")]
 pub(crate) async fn profiles_are_in_force() {
     use ProfileType::{Localhost, RuntimeDefault, Unconfined};
 
