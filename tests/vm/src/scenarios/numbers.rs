@@ -103,8 +103,8 @@ pub(crate) async fn fifty_pods() {
             .list_pod_sandbox(ListPodSandboxRequest::default())
             .await;
         println!(
-            "number: {} pods: unit started {started:.0?}, Version {version:.0?}, ListPodSandbox {:.0?}; \
-             the Engine's own list {list:.0?}, Version of a running one {warm:.0?}",
+            "number: {} pods: unit started {started:.2?}, Version {version:.2?}, ListPodSandbox {:.2?}; \
+             the Engine's own list {list:.2?}, Version of a running one {warm:.2?}",
             answer.unwrap().into_inner().items.len(),
             began.elapsed()
         );
