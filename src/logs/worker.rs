@@ -31,6 +31,10 @@ const GATHER: Duration = Duration::from_millis(5);
 /// cheaper for the Engine and for dockside than to have each line reported.
 const BUSY: usize = 4096;
 
+/// How many times it is looked at in vain before its lines are reported again: about a second. Among many busy
+/// containers each has to wait for its share of the processor, and is not quiet for that.
+const LOOKS: u32 = 32;
+
 /// How often busy logs are looked at: all of them together, since each time takes the processor from a container.
 const LOOK: Duration = Duration::from_millis(30);
 
@@ -47,8 +51,8 @@ struct Log {
     /// Away while it is being copied.
     follow: Option<Box<Follow>>,
     watch: Option<WatchDescriptor>,
-    /// Its lines are not reported.
-    busy: bool,
+    /// How often it is looked at by the clock yet, should it stay quiet. Until then its lines are not reported.
+    looks: u32,
     /// Until when it is left alone unless somebody asks, and when it is tried again.
     retry: Option<Instant>,
     complained: Option<Instant>,
@@ -60,6 +64,10 @@ struct Log {
 }
 
 impl Log {
+    const fn is_busy(&self) -> bool {
+        self.looks > 0
+    }
+
     fn is_asked_for(&self) -> bool {
         !self.waiting.is_empty() || !self.reopens.is_empty()
     }
@@ -174,7 +182,7 @@ impl Worker {
                 let log = self.logs.entry(id.clone()).or_insert_with(|| Log {
                     follow: Some(Box::new(Follow::new(spec))),
                     watch: None,
-                    busy: false,
+                    looks: 0,
                     retry: None,
                     complained: None,
                     waiting: Vec::new(),
@@ -240,10 +248,13 @@ impl Worker {
         };
         let now = Instant::now();
         log.retry = log.watch.is_none().then(|| now + RETRY);
-        let was_busy = log.busy;
-        log.busy = log.watch.is_some() && back.bytes >= BUSY;
-        if log.busy != was_busy {
-            let reported = lock(&self.watcher).report_lines(back.follow.directory(), !log.busy);
+        let was_busy = log.is_busy();
+        log.looks = match log.watch {
+            Some(_) => looks_left(log.looks, back.bytes),
+            None => 0,
+        };
+        if log.is_busy() != was_busy {
+            let reported = lock(&self.watcher).report_lines(back.follow.directory(), was_busy);
             if reported.is_err() || was_busy {
                 // What came before it was reported again is looked for once more.
                 self.ready.insert(back.id.clone());
@@ -256,7 +267,7 @@ impl Worker {
                 self.ready.insert(back.id);
                 return;
             }
-            Ok(Step::Done) if log.busy => log.retry = Some(next_look(self.since, now)),
+            Ok(Step::Done) if log.is_busy() => log.retry = Some(next_look(self.since, now)),
             Ok(Step::Done) => {}
             Ok(Step::Taken) => {
                 log.retry = Some(now + RETRY_TAKEN);
@@ -312,7 +323,7 @@ fn watch(watcher: &mut Watcher, id: &str, log: &mut Log, follow: &Follow) {
     if log.watch.as_ref().is_some_and(|watch| watcher.has(watch)) {
         return;
     }
-    log.busy = false;
+    log.looks = 0;
     log.watch = match watcher.add(id, follow.directory()) {
         Ok(watch) => Some(watch),
         // It is not there before the container is, and gone with it.
@@ -328,6 +339,15 @@ fn watch(watcher: &mut Watcher, id: &str, log: &mut Log, follow: &Follow) {
             None
         }
     };
+}
+
+/// How often a log is looked at by the clock yet, after a look that found `bytes` bytes.
+const fn looks_left(before: u32, bytes: usize) -> u32 {
+    if bytes >= BUSY {
+        LOOKS
+    } else {
+        before.saturating_sub(1)
+    }
 }
 
 /// When busy logs are looked at next.

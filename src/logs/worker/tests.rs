@@ -81,3 +81,17 @@ async fn a_file_system_that_hangs_holds_up_no_other_log() {
         );
     }
 }
+
+#[test]
+fn a_busy_log_stays_busy_while_it_waits_for_the_processor() {
+    let mut looks = looks_left(0, BUSY - 1);
+    assert_eq!(looks, 0, "a quiet log is not looked at by the clock");
+    for _ in 0..3 {
+        looks = looks_left(looks, BUSY);
+        for _ in 1..LOOKS {
+            looks = looks_left(looks, 0);
+            assert!(looks > 0, "a moment without lines is not the end of them");
+        }
+    }
+    assert_eq!(looks_left(looks, 0), 0, "after that its lines are reported again");
+}

@@ -17,6 +17,8 @@ mod machine;
 mod many;
 mod node;
 mod other;
+#[path = "../server.rs"]
+mod server;
 mod whole;
 
 use std::{fs, path::PathBuf, time::Duration};

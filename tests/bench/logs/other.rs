@@ -6,17 +6,15 @@ use std::{
 };
 
 use cri::{
-    ContainerFilter, ContainerState, ContainerStateValue, CreateContainerRequest, ImageSpec,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListContainersRequest, NamespaceMode,
-    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PullImageRequest, RemovePodSandboxRequest,
-    RunPodSandboxRequest, StartContainerRequest, StopPodSandboxRequest,
-    image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
+    ContainerFilter, ContainerState, ContainerStateValue, CreateContainerRequest, ListContainersRequest,
+    PodSandboxConfig, RunPodSandboxRequest, StartContainerRequest,
+    runtime_service_client::RuntimeServiceClient,
 };
 use futures_util::future::join_all;
 use support::container_of;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::machine::Times;
+use crate::{machine::Times, server};
 
 /// How often it is asked what still runs: seldom enough to cost the server nothing that counts.
 const ASK: Duration = Duration::from_millis(100);
@@ -31,20 +29,11 @@ pub(crate) struct Other {
 
 impl Other {
     pub(crate) async fn new(socket: PathBuf, image: String) -> Self {
-        let stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
-        let server = stream.peer_cred().unwrap().pid().expect("the server's process");
+        let server = server::process_at(&socket).await;
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        let request = PullImageRequest {
-            image: Some(ImageSpec {
-                image,
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let mut images = ImageServiceClient::new(channel.clone());
-        let image = images.pull_image(request).await.unwrap().into_inner().image_ref;
-        let pod = pod();
+        let image = server::pull(channel.clone(), image).await;
+        let pod = server::pod("writers", 0);
         let mut runtime = RuntimeServiceClient::new(channel);
         let request = RunPodSandboxRequest {
             config: Some(pod.clone()),
@@ -53,7 +42,7 @@ impl Other {
         let sandbox = runtime.run_pod_sandbox(request).await.unwrap().into_inner();
         Self {
             runtime,
-            server: server.try_into().unwrap(),
+            server,
             image,
             pod,
             sandbox: sandbox.pod_sandbox_id,
@@ -105,39 +94,8 @@ impl Other {
         }
     }
 
-    pub(crate) async fn remove(mut self) {
-        let pod_sandbox_id = self.sandbox;
-        let removal = RemovePodSandboxRequest {
-            pod_sandbox_id: pod_sandbox_id.clone(),
-        };
-        let stop = StopPodSandboxRequest { pod_sandbox_id };
-        self.runtime.stop_pod_sandbox(stop).await.unwrap();
-        self.runtime.remove_pod_sandbox(removal).await.unwrap();
+    pub(crate) async fn remove(self) {
+        server::remove_pod(self.runtime, self.sandbox).await;
         std::fs::remove_dir_all(&self.pod.log_directory).unwrap();
-    }
-}
-
-/// A pod in the host's network, so that any server can run it.
-fn pod() -> PodSandboxConfig {
-    let uid = format!("{:08x}-0000-4000-8000-000000000000", std::process::id());
-    PodSandboxConfig {
-        log_directory: std::env::temp_dir().join(&uid).display().to_string(),
-        metadata: Some(PodSandboxMetadata {
-            name: "writers".into(),
-            uid,
-            namespace: "logs".into(),
-            attempt: 0,
-        }),
-        linux: Some(LinuxPodSandboxConfig {
-            security_context: Some(LinuxSandboxSecurityContext {
-                namespace_options: Some(NamespaceOption {
-                    network: NamespaceMode::Node.into(),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
-        ..Default::default()
     }
 }

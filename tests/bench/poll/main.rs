@@ -21,6 +21,8 @@ mod options;
 mod plot;
 mod processor;
 mod report;
+#[path = "../server.rs"]
+mod server;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -45,9 +47,10 @@ async fn main() -> ExitCode {
     let mut node = Node::new(&options).await;
     let mut report = Report::new(&node);
     for &pods in &options.pods {
+        let known = node.pods().len();
         node.fill_up_to(pods).await;
         tokio::time::sleep(SETTLE).await;
-        let row = measure(&mut node, &options).await;
+        let row = measure(&mut node, &options, known).await;
         report.push(row);
     }
     node.clear().await;
@@ -62,8 +65,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(node: &mut Node, options: &Options) -> Row {
-    let mut kubelet = Kubelet::new(node.channel().await, node.pods());
+async fn measure(node: &mut Node, options: &Options, known: usize) -> Row {
+    let mut kubelet = Kubelet::new(node.channel().await, node.pods(), known);
     let calls = kubelet.time_calls(node.server()).await;
     // What dockerd does when nobody asks it anything.
     let time = Duration::from_secs(options.seconds);

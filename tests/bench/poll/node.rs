@@ -3,16 +3,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use cri::{
-    CreateContainerRequest, ImageSpec, LinuxContainerResources, NamespaceMode, PodSandboxConfig,
-    PullImageRequest, RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest,
-    StopPodSandboxRequest, image_service_client::ImageServiceClient,
-    runtime_service_client::RuntimeServiceClient,
+    CreateContainerRequest, LinuxContainerResources, NamespaceMode, PodSandboxConfig, RunPodSandboxRequest,
+    StartContainerRequest, runtime_service_client::RuntimeServiceClient,
 };
 use futures_util::{StreamExt, stream};
-use support::{Daemon, Env, container_of, pod_labels};
+use support::{Daemon, Env, container_of};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::options::Options;
+use crate::{options::Options, server};
 
 /// Pods that are started or removed at a time.
 const PARALLEL: usize = 8;
@@ -46,25 +44,16 @@ impl Node {
                 (Some(daemon), socket, pid.trim().parse().ok(), image)
             }
         };
-        let stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
-        let server = stream.peer_cred().unwrap().pid().expect("the server's process");
+        let server = server::process_at(&socket).await;
         let mut node = Self {
             daemon,
             socket,
-            server: server.try_into().unwrap(),
+            server,
             engine,
             image: String::new(),
             pods: Vec::new(),
         };
-        let request = PullImageRequest {
-            image: Some(ImageSpec {
-                image,
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let mut images = ImageServiceClient::new(node.channel().await);
-        node.image = images.pull_image(request).await.unwrap().into_inner().image_ref;
+        node.image = server::pull(node.channel().await, image).await;
         node
     }
 
@@ -120,32 +109,19 @@ impl Node {
         let channel = self.channel().await;
         stream::iter(std::mem::take(&mut self.pods))
             .for_each_concurrent(PARALLEL, |pod| {
-                let mut runtime = RuntimeServiceClient::new(channel.clone());
-                async move {
-                    let pod_sandbox_id = pod.sandbox;
-                    let removal = RemovePodSandboxRequest {
-                        pod_sandbox_id: pod_sandbox_id.clone(),
-                    };
-                    let stop = StopPodSandboxRequest { pod_sandbox_id };
-                    runtime.stop_pod_sandbox(stop).await.unwrap();
-                    runtime.remove_pod_sandbox(removal).await.unwrap();
-                }
+                let runtime = RuntimeServiceClient::new(channel.clone());
+                server::remove_pod(runtime, pod.sandbox)
             })
             .await;
     }
 
-    /// A pod in the host's network, so that any server can run it.
     fn pod(&self, number: usize) -> PodSandboxConfig {
         let name = format!("poll-{number}-7c5ddbdf54-x2v{number:03}");
         let mut config = match &self.daemon {
             Some(daemon) => daemon.pod(&name),
-            None => foreign_pod(&name, number),
+            None => server::pod(&name, number),
         };
-        let linux = config.linux.get_or_insert_default();
-        let context = linux.security_context.get_or_insert_default();
-        let options = context.namespace_options.get_or_insert_default();
-        options.network = NamespaceMode::Node.into();
-        config.hostname = String::new();
+        server::in_host_network(&mut config);
         config.annotations = annotations(&[
             ("kubernetes.io/config.seen", "2026-01-01T00:00:00.000000000Z"),
             ("kubernetes.io/config.source", "api"),
@@ -155,21 +131,6 @@ impl Node {
             .labels
             .insert("pod-template-hash".into(), "7c5ddbdf54".into());
         config
-    }
-}
-
-fn foreign_pod(name: &str, number: usize) -> PodSandboxConfig {
-    let metadata = cri::PodSandboxMetadata {
-        name: name.into(),
-        uid: format!("{:08x}-0000-4000-8000-{number:012x}", std::process::id()),
-        namespace: "poll".into(),
-        attempt: 0,
-    };
-    PodSandboxConfig {
-        log_directory: std::env::temp_dir().join(&metadata.uid).display().to_string(),
-        labels: pod_labels(&metadata),
-        metadata: Some(metadata),
-        ..Default::default()
     }
 }
 
