@@ -2,7 +2,7 @@
 //! this project: `DOCKSIDE_VM_EXTRA=FOLDER tests/vm/run.sh with_cri_dockerd`, where FOLDER has the program
 //! `cri-dockerd`, and `crictl` if that is to be tried too.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use cri::{ContainerState, PodSandboxState, PortMapping, ReopenContainerLogRequest};
 
@@ -42,14 +42,20 @@ impl Told {
         let address = sandbox.network.as_ref().unwrap().ip.clone();
         assert!(inside.contains(&format!(" {address}/")), "{address}: {inside}");
         let (sandboxes, containers) = lists().await;
+        // cri-dockerd takes dockside's record for a label of the pod's.
+        let labels = |labels: &BTreeMap<String, String>| {
+            let mut labels = labels.clone();
+            labels.remove("io.dockside.record");
+            format!("{labels:?}")
+        };
         let sandboxes = sandboxes.iter().map(|one| {
             let name = one.metadata.clone().unwrap_or_default();
-            format!("{} {name:?} {:?} {:?}", one.id, one.state(), one.labels)
+            format!("{} {name:?} {:?} {}", one.id, one.state(), labels(&one.labels))
         });
         let containers = containers.iter().map(|one| {
             let name = one.metadata.clone().unwrap_or_default();
             let (sandbox, state) = (&one.pod_sandbox_id, one.state());
-            format!("{} {sandbox} {name:?} {state:?} {:?}", one.id, one.labels)
+            format!("{} {sandbox} {name:?} {state:?} {}", one.id, labels(&one.labels))
         });
         Self {
             listed: (sandboxes.collect(), containers.collect()),
