@@ -18,6 +18,7 @@ const BEFORE: &str = "/var/lib/vm-tests/before";
 /// Everything below the directories that a package may touch, but for what others keep there.
 fn files() -> BTreeSet<String> {
     const OTHERS: &[&str] = &[
+        "/var/lib/apt",
         "/var/lib/dpkg",
         "/var/lib/docker",
         "/var/lib/containerd",
