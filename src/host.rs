@@ -8,5 +8,6 @@ pub mod oom;
 pub mod open_files;
 pub mod privileges;
 pub mod process;
+pub mod selinux;
 pub mod systemd;
 pub mod usage;
