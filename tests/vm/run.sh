@@ -11,8 +11,9 @@
 # but target/vm: `console.log`, `results.log` and `journal.log` of the last run, and `cache/`, the disk image.
 #
 # Read from the environment: CARGO, CARGO_TARGET_DIR, DOCKSIDE_DEBIAN_MIRROR, DOCKSIDE_PROFILE (dev: how cargo
-# builds), DOCKSIDE_VM_MINUTES (35), after which the machine is ended, DOCKSIDE_VM_PACKAGE, a package to be tested
-# in place of one that is built, DOCKSIDE_VM_EXTRA, a folder that the machine is to have as /payload/extra.
+# builds), DOCKSIDE_VM_MINUTES (40), after which the machine is ended, DOCKSIDE_VM_PACKAGE, a package to be tested
+# in place of one that is built, DOCKSIDE_VM_EXTRA, a folder that the machine is to have as /payload/extra, and
+# DOCKSIDE_VM_POLLING (2), for how many minutes `fifty_pods` polls.
 set -euo pipefail
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
@@ -82,6 +83,7 @@ fi
 say "the package has $(stat -c %s "$payload/dockside.deb") bytes"
 cp "$here/guest.sh" "$payload/start"
 cp "$here"/guest/* "$payload/"
+echo "export DOCKSIDE_VM_POLLING=${DOCKSIDE_VM_POLLING:-2}" >>"$payload/env"
 echo "${filters[*]}" >"$payload/filter"
 [ -z "${DOCKSIDE_VM_EXTRA:-}" ] || cp -a "$DOCKSIDE_VM_EXTRA" "$payload/extra"
 rm -f "$dir/payload.img" "$dir/journal.gz"
@@ -92,8 +94,8 @@ truncate -s 64M "$dir/journal.gz"
 step "machine"
 rm -f "$dir"/{console,results,journal}.log
 # The second serial line carries the results. What is written to the system disk is forgotten at the end, not at a reboot.
-timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-35}m" qemu-system-x86_64 \
-  -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m 3G -nodefaults -display none -nic none \
+timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-40}m" qemu-system-x86_64 \
+  -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m 4G -nodefaults -display none -nic none \
   -kernel "$image/vmlinuz" -initrd "$image/initrd" \
   -append "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 systemd.show_status=0 hugepages=4 panic=-1 mitigations=off tsc=reliable audit=0" \
   -drive "file=$image/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \

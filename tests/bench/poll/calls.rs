@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use cri::{
-    ContainerFilter, ContainerState, ContainerStateValue, ContainerStatusRequest, ImageFsInfoRequest,
-    ListContainerStatsRequest, ListContainersRequest, ListImagesRequest, ListPodSandboxRequest,
-    PodSandboxStatusRequest, StatusRequest, image_service_client::ImageServiceClient,
-    runtime_service_client::RuntimeServiceClient,
+    ContainerStatusRequest, ImageFsInfoRequest, ListContainerStatsRequest, ListContainersRequest,
+    ListImagesRequest, ListPodSandboxRequest, PodSandboxStatusRequest, StatusRequest,
+    image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
 };
 use support::{Images, Runtime};
 use tonic::{Code, transport::Channel};
@@ -148,50 +147,6 @@ impl Kubelet {
 
     /// Makes all calls that a kubelet makes in a while by itself, at their times.
     pub(crate) async fn poll(&mut self, time: Duration) {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        for second in 0..time.as_secs() {
-            tick.tick().await;
-            self.call("ListPodSandbox", 0).await;
-            self.call("ListContainers", 0).await;
-            if second % 5 == 1 {
-                self.call("Status", 0).await;
-            }
-            if second % 10 == 2 {
-                for name in [
-                    "ListPodSandbox",
-                    "ListContainers",
-                    "ListContainerStats",
-                    "ImageFsInfo",
-                ] {
-                    self.call(name, 0).await;
-                }
-            }
-            if second % 10 == 3 {
-                self.look_at_running().await;
-            }
-            if second % 30 == 4 {
-                self.call("ListImages", 0).await;
-            }
-        }
-        tick.tick().await;
-    }
-
-    /// As for the rotation of logs.
-    async fn look_at_running(&mut self) {
-        let filter = ContainerFilter {
-            state: Some(ContainerStateValue {
-                state: ContainerState::ContainerRunning.into(),
-            }),
-            ..Default::default()
-        };
-        let request = ListContainersRequest { filter: Some(filter) };
-        let running = self.runtime.list_containers(request).await.unwrap();
-        for container in running.into_inner().containers {
-            let request = ContainerStatusRequest {
-                container_id: container.id,
-                verbose: false,
-            };
-            self.runtime.container_status(request).await.unwrap();
-        }
+        support::poll(&mut self.runtime, &mut self.images, time).await;
     }
 }

@@ -14,6 +14,7 @@ mod engine;
 mod env;
 mod options;
 mod pods;
+mod polling;
 mod proxy;
 mod steps;
 mod wait;
@@ -26,6 +27,7 @@ pub use engine::Engine;
 pub use env::Env;
 pub use options::Options;
 pub use pods::{SLEEP, container, container_of, pod, pod_labels};
+pub use polling::poll;
 pub use proxy::{Action, EngineProxy, Rule};
 pub use wait::eventually;
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cgroups;
+mod documents;
 mod logs;
 mod node;
 mod report;
@@ -15,7 +16,9 @@ mod scenarios;
 use std::process::ExitCode;
 
 use report::Scenario;
-use scenarios::{apparmor, doctor, engine, limits, numbers, reboot, restart, setup, statistics, switch};
+use scenarios::{
+    apparmor, cri_dockerd, doctor, engine, extra, limits, numbers, reboot, restart, setup, statistics, switch,
+};
 
 /// One boot of the machine.
 struct Boot {
@@ -43,14 +46,15 @@ fn boots() -> [Boot; 3] {
                 scenario!(limits::changed_limits_are_in_the_cgroup_and_stay),
                 scenario!(limits::no_swap_and_small_limits_outlive_a_daemon_reload),
                 scenario!(limits::a_container_that_runs_out_of_memory_ends_whole),
-                scenario!(apparmor::apparmor_profiles_confine_or_fail_at_the_creation),
+                scenario!(apparmor::profiles_are_in_force),
                 scenario!(statistics::statistics_are_the_kernels),
                 scenario!(restart::a_restart_of_dockside_changes_nothing),
                 scenario!(restart::a_killed_dockside_comes_back),
                 scenario!(engine::a_restart_of_the_engine_ends_pods),
                 scenario!(engine::with_live_restore_pods_outlive_the_engine),
                 scenario!(doctor::the_doctor_finds_what_a_node_lacks),
-                scenario!(switch::both_ways_with_cri_dockerd, on_request: true),
+                scenario!(cri_dockerd::both_ways_with_cri_dockerd, on_request: true),
+                scenario!(extra::a_program_that_was_brought, on_request: true),
                 scenario!(reboot::a_pod_is_left),
             ],
             end: End::Reboot,

@@ -64,7 +64,7 @@ pub(crate) fn pod_config(name: &str) -> PodSandboxConfig {
 }
 
 /// The id of the image of all containers here, pulled if it is missing, as the kubelet does.
-async fn image() -> String {
+pub(crate) async fn image() -> String {
     let spec = cri::ImageSpec {
         image: Env::get().image("busybox:1"),
         ..Default::default()
@@ -82,9 +82,19 @@ async fn image() -> String {
 
 /// Runs a pod with a container that counts, and whatever `change` adds.
 pub(crate) async fn run_pod(name: &str, change: impl FnOnce(&mut ContainerConfig)) -> Pod {
+    run_container(name, |_| {}, change).await
+}
+
+/// The same with something to change in the pod as well.
+pub(crate) async fn run_container(
+    name: &str,
+    change_pod: impl FnOnce(&mut PodSandboxConfig),
+    change: impl FnOnce(&mut ContainerConfig),
+) -> Pod {
     let cri = cri();
     let image = image().await;
-    let config = pod_config(name);
+    let mut config = pod_config(name);
+    change_pod(&mut config);
     let mut container = container_of(&config, "main", &image, COUNT);
     change(&mut container);
     // The kubelet makes it; cri-dockerd counts on that.

@@ -1,8 +1,10 @@
 //! The scenarios.
 
 pub(crate) mod apparmor;
+pub(crate) mod cri_dockerd;
 pub(crate) mod doctor;
 pub(crate) mod engine;
+pub(crate) mod extra;
 pub(crate) mod limits;
 pub(crate) mod numbers;
 pub(crate) mod reboot;

@@ -1,131 +1,101 @@
-//! AppArmor, which the kernel of the booted node has.
+//! AppArmor, which a host of the other tests need not have.
 
-use std::process::Command;
+use std::fs;
 
-use cri::{ContainerConfig, LinuxContainerSecurityContext, SecurityProfile, security_profile::ProfileType};
-use support::container_of;
-use tonic::Code;
+use cri::{PodSandboxConfig, SecurityProfile, security_profile::ProfileType};
+use support::{SLEEP, container_of};
 
-use crate::node::{COUNT, cri, pid, read, remove_sandbox, run, run_pod};
+use crate::node::{cri, image, pid, read, run, run_container};
 
-/// A profile that lets nobody write below /tmp.
-const PROFILE: &str = "dockside-no-tmp";
+/// Forbids one thing, so that it is seen to be in force.
+const PROFILE: &str = "profile vm-tests flags=(attach_disconnected, mediate_deleted) {\n  \
+    file, capability, network, mount, umount, pivot_root, signal, ptrace, unix,\n  \
+    deny /forbidden w,\n}\n";
 
-/// Loads the profile, or takes it out of the kernel again.
-fn parser(option: &str) {
-    let file = "/run/dockside-apparmor-profile";
-    let text = format!(
-        "profile {PROFILE} flags=(attach_disconnected) {{\n  file,\n  signal,\n  deny /tmp/** w,\n}}\n"
-    );
-    std::fs::write(file, text).unwrap();
-    let status = Command::new("apparmor_parser").args([option, file]).status();
-    assert!(status.unwrap().success(), "apparmor_parser {option}");
-}
+const LOADED: &str = "vm-tests (enforce)";
+const DEFAULT: &str = "docker-default (enforce)";
 
-type Context = LinuxContainerSecurityContext;
-
-fn context(config: &mut ContainerConfig) -> &mut Context {
-    config.linux.as_mut().unwrap().security_context.as_mut().unwrap()
-}
-
-fn localhost(name: &str) -> Option<SecurityProfile> {
-    profile(ProfileType::Localhost, name)
-}
-
-fn profile(kind: ProfileType, name: &str) -> Option<SecurityProfile> {
+fn field(kind: ProfileType, name: &str) -> Option<SecurityProfile> {
     Some(SecurityProfile {
         profile_type: kind.into(),
         localhost_ref: name.into(),
     })
 }
 
-#[expect(deprecated, reason = "older kubelets say it only here")]
-fn old(context: &mut Context, text: &str) {
-    context.apparmor_profile = text.into();
-}
+#[expect(deprecated, reason = "kubelets still send the text along with the field")]
+pub(crate) async fn profiles_are_in_force() {
+    use ProfileType::{Localhost, RuntimeDefault, Unconfined};
 
-/// The newer field counts, then the older; what is not loaded fails at the creation, and all else is in force.
-pub(crate) async fn apparmor_profiles_confine_or_fail_at_the_creation() {
     assert_eq!(read("/sys/module/apparmor/parameters/enabled"), "Y");
-    run(&["apparmor_parser", "--version"]);
-    let pod = run_pod("apparmor", |_| {}).await;
-    let confined = |id: &str| read(format!("/proc/{}/attr/current", pid(id)));
-    assert_eq!(confined(&pod.container), "docker-default (enforce)");
-    assert_eq!(confined(&pod.sandbox), "docker-default (enforce)");
-
-    type Change = fn(&mut Context);
-    let unloaded: [(&str, Change); 3] = [
-        ("new-unloaded", |c| c.apparmor = localhost(PROFILE)),
-        ("old-unloaded", |c| old(c, &format!("localhost/{PROFILE}"))),
-        ("new-goes-first", |c| {
-            c.apparmor = localhost("not-there-either");
-            old(c, "runtime/default");
-        }),
-    ];
-    let config = |name: &str, change: Change| {
-        let image = cri_image(&pod.container);
-        let mut config = container_of(&pod.config, name, &image, COUNT);
-        change(context(&mut config));
-        config
+    fs::write("/etc/apparmor.d/vm-tests", PROFILE).unwrap();
+    run(&["apparmor_parser", "--replace", "/etc/apparmor.d/vm-tests"]);
+    let (cri, image) = (cri(), image().await);
+    // A privileged container wants a privileged pod; its others are confined nevertheless.
+    let privileged = |config: &mut PodSandboxConfig| {
+        let context = config.linux.as_mut().unwrap().security_context.as_mut();
+        context.unwrap().privileged = true;
     };
-    for (name, change) in unloaded {
-        let created = cri()
-            .try_create(&pod.sandbox, &pod.config, &config(name, change))
-            .await;
-        let error = created.expect_err(name);
-        assert_eq!(error.code(), Code::InvalidArgument, "{name}: {error}");
-        assert!(error.message().contains("is not loaded"), "{name}: {error}");
+    let pod = run_container("confined", privileged, |_| {}).await;
+    // The text is what there was before the field.
+    for (name, privileged, apparmor, text, expected) in [
+        ("field", false, field(Localhost, "vm-tests"), "", LOADED),
+        ("text", false, None, "localhost/vm-tests", LOADED),
+        ("default", false, field(RuntimeDefault, ""), "", DEFAULT),
+        ("unconfined", false, field(Unconfined, ""), "", "unconfined"),
+        (
+            "field-first",
+            false,
+            field(Localhost, "vm-tests"),
+            "localhost/missing",
+            LOADED,
+        ),
+        ("privileged", true, None, "", "unconfined"),
+    ] {
+        let mut config = container_of(&pod.config, name, &image, SLEEP);
+        let linux = config.linux.as_mut().unwrap();
+        let context = linux.security_context.get_or_insert_default();
+        (context.privileged, context.apparmor) = (privileged, apparmor);
+        text.clone_into(&mut context.apparmor_profile);
+        let id = cri.run_container(&pod.sandbox, &pod.config, &config).await;
+        let inside = read(format!("/proc/{}/attr/current", pid(&id)));
+        assert_eq!(inside, expected, "{name}");
+        if name == "field" {
+            let script = "cat /proc/1/attr/current; touch /allowed /forbidden 2>&1; ls /forbidden /allowed 2>/dev/null";
+            let said = cri.sh(&id, &format!("{script}; true")).await;
+            assert!(said.starts_with(LOADED), "{said}");
+            assert!(
+                said.contains("Permission denied") && said.ends_with("/allowed"),
+                "{said}"
+            );
+        }
     }
+    assert_eq!(
+        read(format!("/proc/{}/attr/current", pid(&pod.container))),
+        DEFAULT
+    );
 
-    parser("--replace");
-    let loaded: [(&str, Change, &str); 5] = [
-        (
-            "new",
-            |c| c.apparmor = localhost(PROFILE),
-            "dockside-no-tmp (enforce)",
-        ),
-        (
-            "old",
-            |c| old(c, &format!("localhost/{PROFILE}")),
-            "dockside-no-tmp (enforce)",
-        ),
-        (
-            "both",
-            |c| {
-                c.apparmor = localhost(PROFILE);
-                old(c, "localhost/not-there");
-            },
-            "dockside-no-tmp (enforce)",
-        ),
-        (
-            "unconfined",
-            |c| c.apparmor = profile(ProfileType::Unconfined, ""),
-            "unconfined",
-        ),
-        (
-            "default",
-            |c| {
-                c.apparmor = profile(ProfileType::RuntimeDefault, "");
-                old(c, "unconfined");
-            },
-            "docker-default (enforce)",
-        ),
-    ];
-    for (name, change, wanted) in loaded {
-        let id = cri()
-            .run_container(&pod.sandbox, &pod.config, &config(name, change))
-            .await;
-        assert_eq!(confined(&id), wanted, "{name}");
-        let written = cri()
-            .exec(&id, &["sh", "-c", "mkdir -p /tmp; touch /tmp/x"], 0)
-            .await;
-        let denied = written.unwrap().exit_code != 0;
-        assert_eq!(denied, wanted.starts_with(PROFILE), "{name}");
+    for (name, apparmor, text) in [
+        ("no-field", field(Localhost, "missing"), "runtime/default"),
+        ("no-text", None, "localhost/missing"),
+    ] {
+        let mut config = container_of(&pod.config, name, &image, SLEEP);
+        let linux = config.linux.as_mut().unwrap();
+        let context = linux.security_context.get_or_insert_default();
+        context.apparmor = apparmor;
+        text.clone_into(&mut context.apparmor_profile);
+        let refused = cri
+            .try_create(&pod.sandbox, &pod.config, &config)
+            .await
+            .expect_err(name);
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{name}: {refused}");
+        assert!(
+            refused
+                .message()
+                .contains("the AppArmor profile \"missing\" is not loaded"),
+            "{name}: {refused}"
+        );
     }
-    remove_sandbox(&pod.sandbox).await;
-    parser("--remove");
-}
-
-fn cri_image(container: &str) -> String {
-    crate::node::text(&crate::node::engine().inspect(container)["Image"]).to_owned()
+    pod.remove().await;
+    run(&["apparmor_parser", "--remove", "/etc/apparmor.d/vm-tests"]);
+    fs::remove_file("/etc/apparmor.d/vm-tests").unwrap();
 }

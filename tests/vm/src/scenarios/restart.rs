@@ -1,6 +1,8 @@
 //! dockside ends and comes back while pods run.
 
+use super::setup::PACKAGE;
 use crate::{
+    documents,
     logs::{counted, counts_beyond},
     node::{Pod, SERVICE, cri, lists, property, recovers, run, run_pod},
 };
@@ -31,6 +33,8 @@ pub(crate) async fn a_restart_of_dockside_changes_nothing() {
         run(&["systemctl", "stop", SERVICE]);
     })
     .await;
+    // An upgrade, as far as the package goes, which does not look at what has changed.
+    nothing_changes(&pod, || documents::install(&format!("--reinstall {PACKAGE}"))).await;
     pod.remove().await;
 }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use cri::VersionRequest;
 
-use crate::node::{SERVICE, SOCKET_UNIT, STATE, cri, property, read, recovers, run, run_pod};
+use crate::{
+    documents,
+    node::{SERVICE, SOCKET_UNIT, STATE, cri, property, read, recovers, run, run_pod},
+};
 
 /// As `tests/vm/run.sh` has brought it.
 pub(crate) const PACKAGE: &str = "/payload/dockside.deb";
@@ -15,6 +18,7 @@ const BEFORE: &str = "/var/lib/vm-tests/before";
 /// Everything below the directories that a package may touch, but for what others keep there.
 fn files() -> BTreeSet<String> {
     const OTHERS: &[&str] = &[
+        "/var/lib/apt",
         "/var/lib/dpkg",
         "/var/lib/docker",
         "/var/lib/containerd",
@@ -44,7 +48,7 @@ fn files() -> BTreeSet<String> {
 pub(crate) async fn the_package_is_installed() {
     let before: Vec<_> = files().into_iter().collect();
     fs::write(BEFORE, before.join("\n")).unwrap();
-    run(&["dpkg", "--install", PACKAGE]);
+    documents::install(PACKAGE);
     assert_eq!(property(SERVICE, "ActiveState"), "active");
     assert_eq!(property(SOCKET_UNIT, "ActiveState"), "active");
     for unit in [SERVICE, SOCKET_UNIT] {
