@@ -13,7 +13,13 @@ mod update_resources;
 use std::sync::Arc;
 
 use crate::{
-    engine::Engine, image::Images, locks::Locks, logs::Logs, network::Network, node::Node, store::Store,
+    engine::Engine,
+    image::Images,
+    locks::Locks,
+    logs::Logs,
+    network::Network,
+    node::Node,
+    store::{ContainerView, Store},
     streaming::Streaming,
 };
 
@@ -35,4 +41,15 @@ pub struct Sandboxes {
     pub node: Arc<Node>,
     /// Gives out URLs for streams.
     pub streaming: Arc<Streaming>,
+}
+
+impl Sandboxes {
+    /// The statuses of a pod's containers, each as ContainerStatus tells it.
+    async fn statuses(&self, members: &[Arc<ContainerView>]) -> Vec<cri::ContainerStatus> {
+        let mut statuses = Vec::with_capacity(members.len());
+        for member in members {
+            statuses.push(member.status(&self.engine).await);
+        }
+        statuses
+    }
 }

@@ -6,6 +6,8 @@
 mod logs;
 #[path = "faults/ready.rs"]
 mod ready;
+#[path = "engine_restart/remapped.rs"]
+mod remapped;
 
 use std::process::Command;
 

@@ -8,6 +8,8 @@ mod groups;
 mod resources;
 #[path = "fields/rest.rs"]
 mod rest;
+#[path = "fields/security.rs"]
+mod security;
 #[path = "fields/volumes.rs"]
 mod volumes;
 

@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use translate::resources::live;
 
 use super::Containers;
-use crate::{error::Result, host::cgroup};
+use crate::error::Result;
 
 impl Containers {
     /// One container.
@@ -24,13 +23,7 @@ impl Containers {
             });
             info.insert("info".to_owned(), text.to_string());
         }
-        let mut status = view.status();
-        let reported = status.resources.as_mut().and_then(|all| all.linux.as_mut());
-        if let Some(reported) = reported.filter(|_| inspect.state.pid != 0) {
-            let file = live::limit_file(&*self.engine.facts().await?);
-            let live = view.live(|| cgroup::read(inspect.state.pid, file)).await;
-            live::correct(reported, live);
-        }
+        let status = view.status(&self.engine).await;
         Ok(cri::ContainerStatusResponse {
             status: Some(status),
             info,

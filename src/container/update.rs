@@ -1,9 +1,11 @@
+use std::io;
+
 use bollard::models::ContainerUpdateBody;
 use tracing::{info, warn};
 use translate::resources;
 
 use super::Containers;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Containers {
     /// Changes a container's limits, running or not.
@@ -32,8 +34,10 @@ impl Containers {
             }
         }
         // The Engine has all it knows set again, which undoes what was written before.
-        for error in held.apply(&update.after).await {
-            warn!(id, "{error}");
+        let failures = held.apply(&update.after).await;
+        if !failures.is_empty() {
+            let action = format!("set the limits of container {id} that go beyond the engine API");
+            return Err(Error::host(action)(io::Error::other(failures.join("; "))));
         }
         if let Some(asked) = &request.linux {
             let mut record = container.record.clone();

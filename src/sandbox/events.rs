@@ -58,11 +58,7 @@ impl Sandboxes {
             container_event_type: change.step.into(),
             created_at: change.at,
             pod_sandbox_status: Some(pod),
-            containers_statuses: change
-                .containers
-                .iter()
-                .map(|container| container.status())
-                .collect(),
+            containers_statuses: self.statuses(&change.containers).await,
         })
     }
 }

@@ -35,12 +35,16 @@ impl Sandboxes {
             });
             info.insert("info".to_owned(), text.to_string());
         }
+        // A kubelet that gets a time takes the containers from here, one that gets none asks for each.
+        let (timestamp, containers_statuses) = match members {
+            Some(members) => (timestamp, self.statuses(&members).await),
+            None => (0, Vec::new()),
+        };
         Ok(cri::PodSandboxStatusResponse {
             status: Some(status),
             info,
-            // A kubelet that gets a time takes the containers from here, one that gets none asks for each.
-            timestamp: if members.is_some() { timestamp } else { 0 },
-            containers_statuses: members.iter().flatten().map(|member| member.status()).collect(),
+            timestamp,
+            containers_statuses,
         })
     }
 }

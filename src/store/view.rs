@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use cri::encoded::encoded;
 use tokio::sync::OnceCell;
-use translate::{answer::ContainerInspect, filter::Item, status};
+use translate::{answer::ContainerInspect, filter::Item, resources::live, status};
 
 use super::{Container, Sandbox};
+use crate::{engine::Engine, host::cgroup};
 
 /// A sandbox as it was at its last inspection.
 #[derive(Debug)]
@@ -84,18 +85,20 @@ impl ContainerView {
         self.item.clone()
     }
 
-    /// What `read` finds in the kernel's files about it, which is read once: each change that is made here is followed
-    /// by another inspection.
-    pub async fn live<F: Future<Output = BTreeMap<String, String>>>(
-        &self,
-        read: impl FnOnce() -> F,
-    ) -> &BTreeMap<String, String> {
-        self.live.get_or_init(read).await
-    }
-
-    /// Its whole status.
-    pub fn status(&self) -> cri::ContainerStatus {
-        status::container(&self.inspect, &self.container.record)
+    /// Its whole status, with what the kernel says where the Engine was passed by. `engine` is not asked.
+    ///
+    /// The kernel's files are read once: each change that is made here is followed by another inspection.
+    pub async fn status(&self, engine: &Engine) -> cri::ContainerStatus {
+        let mut status = status::container(&self.inspect, &self.container.record);
+        let reported = status.resources.as_mut().and_then(|all| all.linux.as_mut());
+        let pid = self.inspect.state.pid;
+        if let Some(reported) = reported.filter(|_| pid != 0)
+            && let Some(facts) = engine.last_facts().await
+        {
+            let read = || cgroup::read(pid, live::limit_file(&facts));
+            live::correct(reported, self.live.get_or_init(read).await);
+        }
+        status
     }
 
     pub(super) fn filtered(&self) -> Item<'_> {

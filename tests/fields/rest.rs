@@ -96,11 +96,32 @@ async fn devices_that_are_not_there_fail_at_creation() {
         assert_eq!(error.code(), Code::InvalidArgument, "{error}");
         assert!(error.message().contains("config.devices[0].host_path"), "{error}");
     }
-    // Devices of a directory are all of it.
-    let mut config = node.config("directory", &node.image);
-    config.devices = vec![device("/dev/pts")];
-    let created = node.daemon.try_create(&node.sandbox, &node.pod, &config).await;
-    assert!(created.is_ok(), "{created:?}");
+    // Devices of a directory are all of it, links to it followed.
+    let directory = node.daemon.dir().join("devices");
+    std::fs::create_dir_all(directory.join("below")).unwrap();
+    for (name, numbers) in [("zero", ["1", "5"]), ("below/full", ["1", "7"])] {
+        let node = directory.join(name);
+        let mut command = std::process::Command::new("mknod");
+        assert!(
+            command
+                .arg(node)
+                .arg("c")
+                .args(numbers)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let link = node.daemon.dir().join("link");
+    std::os::unix::fs::symlink(&directory, &link).unwrap();
+    for (name, path) in [("directory", &directory), ("link", &link)] {
+        let mut config = node.config(name, &node.image);
+        config.devices = vec![device(path.to_str().unwrap())];
+        let id = node.run(&config).await;
+        let script = "head -c 3 /dev/given/zero | wc -c && ! echo x 2>&1 >/dev/given/below/full";
+        let out = node.daemon.sh(&id, script).await;
+        assert!(out.starts_with('3') && out.contains("No space left"), "{out}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,13 +138,84 @@ async fn cdi_devices_reach_the_engine_or_are_refused() {
         assert!(error.message().contains("config.CDI_devices"), "{error}");
         return;
     }
-    match node.daemon.try_create(&node.sandbox, &node.pod, &config).await {
-        Ok(id) => {
-            let requests = &Engine::get().inspect(&id)["HostConfig"]["DeviceRequests"];
-            assert_eq!(requests[0]["DeviceIDs"][0], "example.org/none=0", "{requests}");
-        }
-        Err(error) => assert!(error.message().contains("example.org/none=0"), "{error}"),
+    // The Engine reads specifications at the start.
+    let id = node.daemon.create(&node.sandbox, &node.pod, &config).await;
+    let request = cri::StartContainerRequest { container_id: id };
+    let error = node.daemon.runtime().start_container(request).await.unwrap_err();
+    assert!(error.message().contains("example.org/none=0"), "{error}");
+
+    let kind = format!("example.org/{}", node.daemon.name());
+    let specification = serde_json::json!({
+        "cdiVersion": "0.5.0",
+        "kind": kind,
+        "devices": [{
+            "name": "one",
+            "containerEdits": {
+                "env": ["GIVEN=by CDI"],
+                "deviceNodes": [{"path": "/dev/of-cdi", "hostPath": "/dev/zero"}],
+            },
+        }],
+    });
+    std::fs::create_dir_all("/run/cdi").unwrap();
+    let file = format!("/run/cdi/{}.json", node.daemon.name());
+    std::fs::write(&file, specification.to_string()).unwrap();
+    let mut config = node.config("cdi-one", &node.image);
+    let name = format!("{kind}=one");
+    config.cdi_devices = vec![CdiDevice { name }];
+    let id = node.run(&config).await;
+    let script = "tr '\\0' '\\n' </proc/1/environ | grep GIVEN; head -c 3 /dev/of-cdi | wc -c";
+    let out = node.daemon.sh(&id, script).await;
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(out, "GIVEN=by CDI\n3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_runtime_of_the_engine_is_a_handler_and_nothing_else_is() {
+    let node = Node::new().await;
+    let mut runtime = node.daemon.runtime();
+    let status = runtime.status(StatusRequest { verbose: false }).await;
+    let handlers = status.unwrap().into_inner().runtime_handlers;
+    let mut names: Vec<_> = handlers.iter().map(|handler| handler.name.as_str()).collect();
+    names.sort_unstable();
+    let info = Engine::get().ask("GET", "/info", None);
+    let mut wanted: Vec<_> = info["Runtimes"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    wanted.push("");
+    wanted.sort_unstable();
+    assert_eq!(names, wanted);
+    let run = async |handler: &str| {
+        let request = cri::RunPodSandboxRequest {
+            config: Some(node.daemon.pod(&format!("of-{handler}"))),
+            runtime_handler: handler.into(),
+        };
+        let answer = node.daemon.runtime().run_pod_sandbox(request).await?;
+        Ok::<_, tonic::Status>(answer.into_inner().pod_sandbox_id)
+    };
+    for handler in ["runc", "io.containerd.runc.v2"] {
+        let id = run(handler).await.unwrap();
+        assert_eq!(Engine::get().inspect(&id)["HostConfig"]["Runtime"], handler);
+        assert_eq!(node.daemon.sandbox_status(&id).await.runtime_handler, handler);
     }
+    let error = run("kata").await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(
+        error.message().contains("\"kata\"") && error.message().contains("runc"),
+        "{error}"
+    );
+
+    let answer = runtime
+        .runtime_config(cri::RuntimeConfigRequest {})
+        .await
+        .unwrap();
+    let driver = answer.into_inner().linux.unwrap().cgroup_driver();
+    assert_eq!(
+        driver.as_str_name().to_lowercase(),
+        info["CgroupDriver"].as_str().unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

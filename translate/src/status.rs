@@ -51,7 +51,14 @@ pub fn sandbox(
         .as_ref()
         .and_then(|linux| linux.security_context.as_ref())
         .and_then(|context| context.namespace_options.clone())
-        .unwrap_or_else(|| namespaces_of(inspect));
+        .unwrap_or_else(|| {
+            if record.created_at == 0 {
+                namespaces_of(inspect)
+            } else {
+                // A request that names none asks for the pod's.
+                cri::NamespaceOption::default()
+            }
+        });
     let mut addresses = addresses.iter().map(ToString::to_string);
     cri::PodSandboxStatus {
         id: inspect.id.clone(),

@@ -225,5 +225,17 @@ fn namespaces_without_a_record_are_the_engines() {
             (options.network, options.pid, options.ipc),
             (network.into(), pid.into(), ipc.into())
         );
+        // Who asked for nothing asked for the pod's own.
+        let record = SandboxRecord {
+            created_at: 1,
+            ..Default::default()
+        };
+        let namespaces = sandbox(&inspect, &record, &[])
+            .linux
+            .and_then(|linux| linux.namespaces);
+        assert_eq!(
+            namespaces.and_then(|n| n.options),
+            Some(cri::NamespaceOption::default())
+        );
     }
 }
