@@ -42,6 +42,13 @@ pub(crate) async fn profiles_are_in_force() {
         ("text", false, None, "localhost/vm-tests", LOADED),
         ("default", false, field(RuntimeDefault, ""), "", DEFAULT),
         ("unconfined", false, field(Unconfined, ""), "", "unconfined"),
+        (
+            "field-first",
+            false,
+            field(Localhost, "vm-tests"),
+            "localhost/missing",
+            LOADED,
+        ),
         ("privileged", true, None, "", "unconfined"),
     ] {
         let mut config = container_of(&pod.config, name, &image, SLEEP);
@@ -67,20 +74,27 @@ pub(crate) async fn profiles_are_in_force() {
         DEFAULT
     );
 
-    let mut config = container_of(&pod.config, "missing", &image, SLEEP);
-    let context = config.linux.as_mut().unwrap().security_context.as_mut();
-    context.unwrap().apparmor = field(Localhost, "missing");
-    let refused = cri
-        .try_create(&pod.sandbox, &pod.config, &config)
-        .await
-        .unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
-    assert!(
-        refused
-            .message()
-            .contains("the AppArmor profile \"missing\" is not loaded"),
-        "{refused}"
-    );
+    for (name, apparmor, text) in [
+        ("no-field", field(Localhost, "missing"), "runtime/default"),
+        ("no-text", None, "localhost/missing"),
+    ] {
+        let mut config = container_of(&pod.config, name, &image, SLEEP);
+        let linux = config.linux.as_mut().unwrap();
+        let context = linux.security_context.get_or_insert_default();
+        context.apparmor = apparmor;
+        text.clone_into(&mut context.apparmor_profile);
+        let refused = cri
+            .try_create(&pod.sandbox, &pod.config, &config)
+            .await
+            .expect_err(name);
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{name}: {refused}");
+        assert!(
+            refused
+                .message()
+                .contains("the AppArmor profile \"missing\" is not loaded"),
+            "{name}: {refused}"
+        );
+    }
     pod.remove().await;
     run(&["apparmor_parser", "--remove", "/etc/apparmor.d/vm-tests"]);
     fs::remove_file("/etc/apparmor.d/vm-tests").unwrap();
