@@ -11,7 +11,7 @@ use translate::facts::HostView;
 
 use crate::{
     config::live::Current,
-    host::{files, oom},
+    host::{files, oom, privileges},
 };
 
 /// How long the Engine's privileges are taken for the same: it may be restarted with others.
@@ -21,7 +21,14 @@ const FRESH: Duration = Duration::from_secs(60);
 pub struct Node {
     socket: PathBuf,
     live: Current,
-    floor: Mutex<Option<(Instant, Option<i32>)>>,
+    engine: Mutex<Option<(Instant, Allowed)>>,
+}
+
+/// What the Engine's process allows containers.
+#[derive(Clone, Copy)]
+struct Allowed {
+    oom_score_adj_floor: Option<i32>,
+    capabilities: Option<u64>,
 }
 
 impl Node {
@@ -30,28 +37,33 @@ impl Node {
         Self {
             socket,
             live,
-            floor: Mutex::default(),
+            engine: Mutex::default(),
         }
     }
 
     /// What every request may need. What only one needs is added by the call.
     pub async fn view(&self) -> HostView {
+        let allowed = self.allowed().await;
         HostView {
             apparmor_profiles: files::apparmor_profiles().await,
-            oom_score_adj_floor: self.floor().await,
+            oom_score_adj_floor: allowed.oom_score_adj_floor,
+            engine_capabilities: allowed.capabilities,
             ..HostView::default()
         }
     }
 
-    async fn floor(&self) -> Option<i32> {
-        let known = *self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, floor)) = known
+    async fn allowed(&self) -> Allowed {
+        let known = *self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, allowed)) = known
             && when.elapsed() < FRESH
         {
-            return floor;
+            return allowed;
         }
-        let floor = oom::floor(self.live.get().restrict_oom_score_adj, &self.socket).await;
-        *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), floor));
-        floor
+        let allowed = Allowed {
+            oom_score_adj_floor: oom::floor(self.live.get().restrict_oom_score_adj, &self.socket).await,
+            capabilities: privileges::capabilities(&privileges::engine(&self.socket).await),
+        };
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), allowed));
+        allowed
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     clock,
     engine::EngineError,
     error::{Error, Result},
-    host::files,
+    host::{files, selinux},
     trace,
 };
 
@@ -82,6 +82,13 @@ impl Containers {
                 "the docker engine: {warning}"
             );
         }
+        // 5. Its SELinux label on what it has mounted.
+        if facts.selinux
+            && let Err(error) = self.relabel(&created.id, &config.mounts).await
+        {
+            self.engine.remove_container(&created.id).await?;
+            return Err(error);
+        }
         self.store.add_container(&created.id, &sandbox.id, plan.record);
         info!(id = created.id, name = plan.name, "container created");
         Ok(created.id)
@@ -119,6 +126,23 @@ impl Containers {
                 );
                 return Err(volume.refuse("image_sub_path", why).into());
             }
+        }
+        Ok(())
+    }
+
+    /// Gives what is to be relabelled the label that the Engine has drawn for the container's files.
+    async fn relabel(&self, id: &str, mounts: &[cri::Mount]) -> Result<()> {
+        let paths: Vec<_> = mounts::relabelled(mounts).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let label = self.engine.inspect_container(id).await?.mount_label;
+        // Labels do not hold a privileged container.
+        if label.is_empty() {
+            return Ok(());
+        }
+        for path in paths {
+            selinux::relabel(path, &label).await?;
         }
         Ok(())
     }

@@ -276,6 +276,31 @@ impl RuntimeService for Runtime {
         Ok(Response::new(cri::ReopenContainerLogResponse {}))
     }
 
+    async fn checkpoint_container(
+        &self,
+        _: Request<cri::CheckpointContainerRequest>,
+    ) -> Reply<cri::CheckpointContainerResponse> {
+        Err(unsupported(
+            "checkpoints: the docker engine makes them in its experimental mode only, and does not tell the OCI \
+             specification that CRI's archive has beside them",
+        ))
+    }
+
+    async fn checkpoint_pod(
+        &self,
+        _: Request<cri::CheckpointPodRequest>,
+    ) -> Reply<cri::CheckpointPodResponse> {
+        Err(unsupported(
+            "checkpoints of pods: the docker engine knows no pods",
+        ))
+    }
+
+    async fn restore_pod(&self, _: Request<cri::RestorePodRequest>) -> Reply<cri::RestorePodResponse> {
+        Err(unsupported(
+            "checkpoints of pods: the docker engine knows no pods",
+        ))
+    }
+
     /// Not detached: a command whose caller is gone is killed.
     async fn exec_sync(&self, request: Request<cri::ExecSyncRequest>) -> Reply<cri::ExecSyncResponse> {
         let mut request = request.into_inner();
@@ -402,6 +427,10 @@ impl RuntimeService for Runtime {
             message,
         ))))
     }
+}
+
+fn unsupported(why: &str) -> Status {
+    Error::Unsupported(why.to_owned()).into()
 }
 
 /// An id that must be there.

@@ -98,6 +98,12 @@ async fn unknown_and_absurd_ids_have_the_codes_that_callers_branch_on() {
             ("PodSandboxStatus", Code::NotFound),
             ("ContainerStatus", Code::NotFound),
             ("StartContainer", Code::NotFound),
+            ("UpdateContainerResources", Code::NotFound),
+            ("UpdatePodSandboxResources", Code::NotFound),
+            ("ReopenContainerLog", Code::NotFound),
+            ("ContainerStats", Code::NotFound),
+            ("PodSandboxStats", Code::NotFound),
+            ("PortForward", Code::NotFound),
         ] {
             let answer = call(&daemon, &format!("/runtime.v1.RuntimeService/{name}"), &message).await;
             let code = answer.as_ref().map_or_else(tonic::Status::code, |_| Code::Ok);

@@ -331,3 +331,28 @@ async fn only_sandboxing_runtimes_annotations_reach_a_runtime_and_only_a_named_o
         .unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_served_says_why() {
+    let daemon = support::daemon!().start().await;
+    let mut runtime = daemon.runtime();
+    let answers = [
+        runtime
+            .checkpoint_container(cri::CheckpointContainerRequest::default())
+            .await
+            .map(drop),
+        runtime
+            .checkpoint_pod(cri::CheckpointPodRequest::default())
+            .await
+            .map(drop),
+        runtime
+            .restore_pod(cri::RestorePodRequest::default())
+            .await
+            .map(drop),
+    ];
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.code(), Code::Unimplemented);
+        assert!(error.message().contains("the docker engine"), "{error}");
+    }
+}

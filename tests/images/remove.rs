@@ -1,7 +1,7 @@
 //! RemoveImage.
 
 use cri::RemoveImageRequest;
-use support::{Daemon, Env, container_of};
+use support::{Daemon, Engine, Env, container_of};
 use tonic::{Code, Status};
 
 use super::{
@@ -105,4 +105,26 @@ async fn an_image_in_use_keeps_its_names() {
     daemon.runtime().remove_container(request).await.unwrap();
     remove(&daemon, &name).await.unwrap();
     assert_eq!(image_status(&daemon, &image.id).await, None);
+}
+
+/// Any other answer than its status would keep the kubelet from clearing its pod away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_image_was_taken_away_is_told_as_before() {
+    let mut daemon = support::daemon!().start().await;
+    let image = push(&own("taken-away"), &["1"], "busybox:1", 0);
+    let name = Env::get().image(&format!("{}:1", own("taken-away")));
+    assert_eq!(pull(&daemon, &name, None).await.unwrap(), image.id);
+    let pod = daemon.pod("orphan");
+    let sandbox = daemon.run_pod(&pod).await;
+    let config = container_of(&pod, "main", &image.id, &["true"]);
+    let id = daemon.run_container(&sandbox, &pod, &config).await;
+    let before = daemon.ended(&id).await;
+    assert_eq!(before.image_id, image.id);
+    Engine::get().ask("DELETE", &format!("/images/{name}?force=1"), None);
+    let (gone, _) = Engine::get().call("GET", &format!("/images/{}/json", image.id), None);
+    assert_eq!(gone, 404);
+    for _ in 0..2 {
+        assert_eq!(daemon.container_status(&id).await, before);
+        daemon.restart().await;
+    }
 }

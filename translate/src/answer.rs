@@ -156,6 +156,8 @@ answer! {
         log_path: String,
         /// The SELinux label of its processes.
         process_label: String,
+        /// The SELinux label of what is mounted in it; empty where it has none.
+        mount_label: String,
         /// How often the Engine restarted it.
         restart_count: i64,
     }

@@ -201,7 +201,6 @@ pub fn plan(
             memory_swap: resources.memory_swap,
             oom_score_adj: resources.oom_score_adj,
             annotations: (!annotations.is_empty()).then_some(annotations),
-            binds: (!mounts.binds.is_empty()).then_some(mounts.binds),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()

@@ -177,6 +177,8 @@ pub struct HostView {
     pub accounts: Accounts,
     /// The ids of the images that are to be mounted, by the names that the request gives them.
     pub volume_images: BTreeMap<String, String>,
+    /// The capabilities of the Engine's process, a bit for each by the kernel's numbers; `None` where they are not known.
+    pub engine_capabilities: Option<u64>,
     /// The lowest `oom_score_adj` that containers may be given here; `None` means no limit.
     pub oom_score_adj_floor: Option<i32>,
 }

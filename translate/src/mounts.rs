@@ -18,13 +18,11 @@ pub const RRO_UNSUPPORTED: &str = "RROUnsupported";
 /// How a refusal of an image volume begins; the kubelet makes it the reason it shows.
 pub const IMAGE_VOLUME_MOUNT_FAILED: &str = "ImageVolumeMountFailed";
 
-/// The Engine's two lists of mounts, each in the request's order.
+/// The Engine's list of mounts, in the request's order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mounts {
     /// `HostConfig.Mounts`.
     pub mounts: Vec<Mount>,
-    /// `HostConfig.Binds`: only those the Engine has to relabel for SELinux.
-    pub binds: Vec<String>,
     /// What the Engine does differently from what was asked, for the log.
     pub caveats: Vec<String>,
 }
@@ -36,6 +34,17 @@ pub fn sources(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
     mounts
         .iter()
         .filter(|mount| image(mount).is_none())
+        .map(|mount| mount.host_path.as_str())
+}
+
+/// The host paths that are to have the container's SELinux label, which the caller sees to.
+///
+/// The Engine would do it for `HostConfig.Binds` alone, which cannot say of a read-only mount that it is not
+/// recursive, and take no path with a colon.
+pub fn relabelled(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
+    mounts
+        .iter()
+        .filter(|mount| mount.selinux_relabel && image(mount).is_none())
         .map(|mount| mount.host_path.as_str())
 }
 
@@ -114,18 +123,7 @@ pub fn container(
                 mount.container_path, mount.host_path, facts.root_dir
             ));
         }
-        if mount.selinux_relabel && facts.selinux {
-            out.binds.push(relabelled(mount, propagation).map_err(within)?);
-            if mount.readonly && !mount.recursive_read_only && facts.api >= ApiVersion::V1_44 {
-                out.caveats.push(format!(
-                    "mount {:?}: whatever is mounted below {:?} is read-only too, because the engine \
-                     relabels only binds that are recursively read-only",
-                    mount.container_path, mount.host_path
-                ));
-            }
-        } else {
-            out.mounts.push(bind(mount, propagation, facts.api));
-        }
+        out.mounts.push(bind(mount, propagation, facts.api));
     }
     Ok(out)
 }
@@ -344,29 +342,6 @@ fn bind(mount: &cri::Mount, propagation: Option<MountBindOptionsPropagationEnum>
         }),
         ..Default::default()
     }
-}
-
-/// A bind that the Engine relabels with the container's own label (`Z`), which is what Kubernetes
-/// means: the pod's level, not one that every pod may read.
-fn relabelled(
-    mount: &cri::Mount,
-    propagation: Option<MountBindOptionsPropagationEnum>,
-) -> Result<String, Invalid> {
-    for (field, path) in [
-        ("host_path", &mount.host_path),
-        ("container_path", &mount.container_path),
-    ] {
-        if path.contains(':') {
-            let why = format!("{path:?} contains a colon, and the engine cannot relabel such a mount");
-            return Err(Invalid::new(field, why));
-        }
-    }
-    let access = if mount.readonly { "ro" } else { "rw" };
-    let mut bind = format!("{}:{}:{access},Z", mount.host_path, mount.container_path);
-    if let Some(propagation) = propagation {
-        bind.push_str(&format!(",{propagation}"));
-    }
-    Ok(bind)
 }
 
 #[cfg(test)]

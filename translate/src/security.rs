@@ -125,7 +125,7 @@ fn read_container(
         &context.supplemental_groups,
         user::known_policy(context.supplemental_groups_policy)?,
     )?;
-    let (cap_add, cap_drop) = capabilities::read(context.capabilities.as_ref())?;
+    let (cap_add, cap_drop) = capabilities::read(context.capabilities.as_ref(), host.engine_capabilities)?;
 
     let seccomp = SECCOMP.read(context.seccomp.as_ref(), deprecated_seccomp(context))?;
     // The Engine would apply a profile to a privileged container too, which Kubernetes never does.

@@ -39,7 +39,7 @@ fn able() -> EngineFacts {
 /// What goes over the wire for one mount.
 fn wire(mount: cri::Mount, facts: &EngineFacts) -> Value {
     let mut out = container(&[mount], facts, &HostView::default(), "").unwrap();
-    assert!(out.binds.is_empty() && out.caveats.is_empty());
+    assert!(out.caveats.is_empty());
     serde_json::to_value(out.mounts.remove(0)).unwrap()
 }
 
@@ -131,17 +131,6 @@ fn the_engine_chooses_around_its_own_data() {
             "{source}"
         );
     }
-    facts.selinux = true;
-    let relabel = cri::Mount {
-        selinux_relabel: true,
-        ..mount("/var/lib", "/c")
-    };
-    assert_eq!(
-        container(&[relabel], &facts, &HostView::default(), "")
-            .unwrap()
-            .binds,
-        ["/var/lib:/c:rw,Z"]
-    );
 }
 
 #[test]
@@ -364,51 +353,34 @@ fn image_volumes_are_refused_by_their_constant() {
 }
 
 #[test]
-fn selinux_relabelling_takes_binds() {
-    let asked = |readonly| cri::Mount {
-        selinux_relabel: true,
-        readonly,
-        ..mount("/h", "/c")
+fn relabelling_loses_nothing_else_of_a_mount() {
+    let asked = |change: fn(&mut cri::Mount)| {
+        let mut mount = cri::Mount {
+            selinux_relabel: true,
+            ..mount("/a:b", "/c:d")
+        };
+        change(&mut mount);
+        mount
     };
-    let off = container(&[asked(true)], &facts(), &HostView::default(), "").unwrap();
-    assert_eq!(
-        (off.mounts.len(), off.binds.len()),
-        (1, 0),
-        "without SELinux there is nothing to relabel"
-    );
-
-    let mut on = able();
-    on.selinux = true;
-    let writable = container(&[asked(false)], &on, &HostView::default(), "").unwrap();
-    assert_eq!(writable.binds, ["/h:/c:rw,Z,rprivate"]);
-    assert!(writable.mounts.is_empty() && writable.caveats.is_empty());
-
-    let readonly = container(&[asked(true)], &on, &HostView::default(), "").unwrap();
-    assert_eq!(readonly.binds, ["/h:/c:ro,Z,rprivate"]);
-    assert_eq!(readonly.caveats.len(), 1, "the engine makes it recursive");
-
-    let full = cri::Mount {
-        selinux_relabel: true,
-        ..recursive(Private, true)
-    };
-    assert!(
-        container(&[full], &on, &HostView::default(), "")
-            .unwrap()
-            .caveats
-            .is_empty(),
-        "recursive is what was asked"
-    );
-
-    let colon = cri::Mount {
-        host_path: "/a:b".to_owned(),
-        ..asked(false)
-    };
-    assert_eq!(
-        container(&[colon], &on, &HostView::default(), "")
-            .unwrap_err()
-            .field,
-        "config.mounts[0].host_path"
-    );
+    let image = asked(|mount| {
+        mount.image = Some(ImageSpec {
+            image: "data".to_owned(),
+            ..Default::default()
+        });
+    });
+    let mounts = [asked(|_| ()), asked(|mount| mount.readonly = true), image];
+    assert_eq!(relabelled(&mounts).collect::<Vec<_>>(), ["/a:b", "/a:b"]);
+    for mount in &mounts[..2] {
+        let mut plain = mount.clone();
+        plain.selinux_relabel = false;
+        for selinux in [false, true] {
+            let facts = EngineFacts { selinux, ..able() };
+            let made = |mount: &cri::Mount| {
+                container(std::slice::from_ref(mount), &facts, &HostView::default(), "").unwrap()
+            };
+            assert_eq!(made(mount), made(&plain));
+        }
+    }
 }
 
 proptest! {

@@ -6,12 +6,61 @@ use crate::Invalid;
 
 const ALL: &str = "ALL";
 
+/// The kernel's capabilities, in the order of their numbers.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
 /// `HostConfig.CapAdd` and `CapDrop`, as upper-case names without `CAP_`.
 ///
 /// Kubernetes runtimes add first and then drop, except that dropping everything comes before adding
 /// single ones; the Engine lets every addition win. Taking the dropped names out of the additions makes
-/// the two agree.
-pub(super) fn read(asked: Option<&Capability>) -> Result<(Vec<String>, Vec<String>), Invalid> {
+/// the two agree. All of them are those that the Engine's own process has, `known`: an old Engine would ask for others
+/// too, and the container would not start.
+pub(super) fn read(
+    asked: Option<&Capability>,
+    known: Option<u64>,
+) -> Result<(Vec<String>, Vec<String>), Invalid> {
     let Some(asked) = asked else {
         return Ok(Default::default());
     };
@@ -20,9 +69,22 @@ pub(super) fn read(asked: Option<&Capability>) -> Result<(Vec<String>, Vec<Strin
         return Err(Invalid::new("capabilities.add_ambient_capabilities", why));
     }
     let mut add = names(&asked.add_capabilities, "capabilities.add_capabilities")?;
-    let drop = names(&asked.drop_capabilities, "capabilities.drop_capabilities")?;
+    let mut drop = names(&asked.drop_capabilities, "capabilities.drop_capabilities")?;
     add.retain(|name| !drop.contains(name));
+    if add.iter().any(|name| name == ALL) {
+        let lacking = known.into_iter().flat_map(lacking);
+        drop.extend(lacking.map(str::to_owned));
+        drop.sort_unstable();
+        drop.dedup();
+    }
     Ok((add, drop))
+}
+
+/// What is missing from `set` below the highest one in it: the kernel need not know those above.
+fn lacking(set: u64) -> impl Iterator<Item = &'static str> {
+    let all = NAMES.iter().enumerate();
+    all.filter(move |(number, _)| set >> number != 0 && set >> number & 1 == 0)
+        .map(|(_, name)| *name)
 }
 
 fn names(list: &[String], field: &str) -> Result<Vec<String>, Invalid> {
@@ -92,7 +154,7 @@ mod tests {
             ),
             (vec!["CAP_KILL"], vec!["kill"], vec![], vec!["KILL"]),
         ] {
-            let (got_add, got_drop) = read(Some(&asked(&add, &drop))).unwrap();
+            let (got_add, got_drop) = read(Some(&asked(&add, &drop)), None).unwrap();
             assert_eq!(
                 (got_add, got_drop),
                 (
@@ -102,27 +164,43 @@ mod tests {
                 "add {add:?} drop {drop:?}"
             );
         }
-        assert_eq!(read(None).unwrap(), (vec![], vec![]));
+        assert_eq!(read(None, None).unwrap(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn all_are_those_that_the_engine_has() {
+        // Without 24, and of a kernel that knows 40 and no more.
+        let known = Some(0x1ff_feff_ffff);
+        let with = |add: &[&str], drop: &[&str]| read(Some(&asked(add, drop)), known).unwrap().1;
+        assert_eq!(with(&["ALL"], &[]), ["SYS_RESOURCE"]);
+        assert_eq!(
+            with(&["all"], &["SYS_RESOURCE", "CHOWN"]),
+            ["CHOWN", "SYS_RESOURCE"]
+        );
+        assert_eq!(with(&["SYS_RESOURCE"], &[]), [""; 0]);
+        // An older kernel knows fewer.
+        let older = read(Some(&asked(&["ALL"], &[])), Some(0x3f_ffff_ffff)).unwrap();
+        assert_eq!(older, (vec!["ALL".to_owned()], vec![]));
     }
 
     #[test]
     fn refuses() {
-        let error = read(Some(&asked(&["KILL", ""], &[]))).unwrap_err();
+        let error = read(Some(&asked(&["KILL", ""], &[])), None).unwrap_err();
         assert_eq!(error.field, "capabilities.add_capabilities[1]");
-        let error = read(Some(&asked(&[], &["NET RAW"]))).unwrap_err();
+        let error = read(Some(&asked(&[], &["NET RAW"])), None).unwrap_err();
         assert_eq!(error.field, "capabilities.drop_capabilities[0]");
         let ambient = Capability {
             add_ambient_capabilities: vec!["NET_RAW".into()],
             ..Default::default()
         };
-        let error = read(Some(&ambient)).unwrap_err();
+        let error = read(Some(&ambient), None).unwrap_err();
         assert_eq!(error.field, "capabilities.add_ambient_capabilities");
     }
 
     proptest! {
         #[test]
         fn never_panics(add in ".*", drop in ".*") {
-            let _ = read(Some(&asked(&[&add], &[&drop])));
+            let _ = read(Some(&asked(&[&add], &[&drop])), None);
         }
     }
 }

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use cri::{ContainerState, PodSandboxState, PortMapping, ReopenContainerLogRequest};
+use cri::{
+    ContainerState, ListPodSandboxRequest, PodSandboxFilter, PodSandboxState, PortMapping,
+    ReopenContainerLogRequest,
+};
 
 use super::{
     extra::EXTRA,
@@ -41,7 +44,14 @@ impl Told {
             .await;
         let address = sandbox.network.as_ref().unwrap().ip.clone();
         assert!(inside.contains(&format!(" {address}/")), "{address}: {inside}");
-        let (sandboxes, containers) = lists().await;
+        // With a filter, as the kubelet asks: without one cri-dockerd lists what only its checkpoints know too.
+        let request = ListPodSandboxRequest {
+            filter: Some(PodSandboxFilter::default()),
+        };
+        let sandboxes = cri.runtime().list_pod_sandbox(request).await;
+        let mut sandboxes = sandboxes.unwrap().into_inner().items;
+        sandboxes.sort_by(|a, b| a.id.cmp(&b.id));
+        let (_, containers) = lists().await;
         // cri-dockerd takes dockside's record for a label of the pod's.
         let labels = |labels: &BTreeMap<String, String>| {
             let mut labels = labels.clone();
