@@ -1,11 +1,15 @@
 //! ListMetricDescriptors and ListPodSandboxMetrics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use cri::{ListMetricDescriptorsRequest, ListPodSandboxMetricsRequest, StreamPodSandboxMetricsRequest};
 use support::container_of;
+use tokio::time::sleep;
 
-use super::Node;
+use super::{Node, PATIENCE};
 
 /// What depends on devices and on features of the machine's kernel.
 const NOT_EVERYWHERE: [&str; 7] = [
@@ -39,38 +43,42 @@ async fn every_metric_has_a_value_that_fits_its_descriptor() {
         .into_iter()
         .map(|descriptor| (descriptor.name.clone(), descriptor))
         .collect();
-    let pods = runtime
-        .list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {})
-        .await
-        .unwrap();
-    let pods = pods.into_inner().pod_metrics;
-    let pod = pods
-        .iter()
-        .find(|pod| pod.pod_sandbox_id == node.sandbox)
-        .unwrap();
-    let [container] = &pod.container_metrics[..] else {
-        panic!("{pod:?}");
+    // What is in a writable layer is counted by and by.
+    let end = Instant::now() + PATIENCE;
+    let container = loop {
+        let pods = runtime
+            .list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {})
+            .await
+            .unwrap();
+        let mut pods = pods.into_inner().pod_metrics.into_iter();
+        let mut pod = pods.find(|pod| pod.pod_sandbox_id == node.sandbox).unwrap();
+        let container = pod.container_metrics.remove(0);
+        assert!(pod.container_metrics.is_empty(), "{pod:?}");
+        assert_eq!(container.container_id, busy);
+        let mut seen = BTreeSet::new();
+        for metric in pod.metrics.iter().chain(&container.metrics) {
+            let keys = &descriptors[&metric.name].label_keys;
+            assert_eq!(keys.len(), metric.label_values.len(), "{metric:?}");
+            assert!(metric.value.is_some(), "{metric:?}");
+            let of_pod = [&"pod".to_owned(), &node.daemon.name().to_owned()];
+            assert_eq!(
+                [&metric.label_values[0], &metric.label_values[1]],
+                of_pod,
+                "{metric:?}"
+            );
+            seen.insert(&metric.name);
+        }
+        let missing: Vec<_> = descriptors
+            .keys()
+            .filter(|name| !seen.contains(name))
+            .filter(|name| !NOT_EVERYWHERE.iter().any(|part| name.contains(part)))
+            .collect();
+        if missing.is_empty() {
+            break container;
+        }
+        assert!(Instant::now() < end, "{missing:?}");
+        sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!(container.container_id, busy);
-    let mut seen = BTreeSet::new();
-    for metric in pod.metrics.iter().chain(&container.metrics) {
-        let keys = &descriptors[&metric.name].label_keys;
-        assert_eq!(keys.len(), metric.label_values.len(), "{metric:?}");
-        assert!(metric.value.is_some(), "{metric:?}");
-        let of_pod = [&"pod".to_owned(), &node.daemon.name().to_owned()];
-        assert_eq!(
-            [&metric.label_values[0], &metric.label_values[1]],
-            of_pod,
-            "{metric:?}"
-        );
-        seen.insert(&metric.name);
-    }
-    let missing: Vec<_> = descriptors
-        .keys()
-        .filter(|name| !seen.contains(name))
-        .filter(|name| !NOT_EVERYWHERE.iter().any(|part| name.contains(part)))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
     let value = |name: &str| {
         let metric = container
             .metrics
