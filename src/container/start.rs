@@ -68,12 +68,9 @@ impl Containers {
         let (host, facts) = (self.node.view().await, self.engine.facts().await?);
         for view in self.store.containers(&running).await? {
             let id = &view.container.id;
-            match container::after_start(&view.container.record, &facts, &host) {
-                Ok(mut after) => {
-                    // It may have been changed since, and is not noted.
-                    after.oom_score_adj = None;
-                    self.keeper.resume(id, view.inspect.state.pid, &after).await;
-                }
+            let (record, current) = (&view.container.record, &view.inspect.host_config);
+            match container::left_after_start(record, current, &facts, &host) {
+                Ok(left) => self.keeper.resume(id, view.inspect.state.pid, &left).await,
                 Err(error) => warn!(id, "{error}"),
             }
         }

@@ -120,7 +120,7 @@ async fn a_container_whose_image_was_taken_away_is_told_as_before() {
     let id = daemon.run_container(&sandbox, &pod, &config).await;
     let before = daemon.ended(&id).await;
     assert_eq!(before.image_id, image.id);
-    Engine::get().ask("DELETE", &format!("/images/{name}?force=1"), None);
+    Engine::get().ask("DELETE", &format!("/images/{}?force=1", image.id), None);
     let (gone, _) = Engine::get().call("GET", &format!("/images/{}/json", image.id), None);
     assert_eq!(gone, 404);
     for _ in 0..2 {

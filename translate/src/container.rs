@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bollard_stubs::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 
 use crate::{
-    Invalid, annotations, cgroup, devices,
+    Invalid, annotations, answer, cgroup, devices,
     facts::{EngineFacts, HostView},
     labels::{self, ContainerRecord, SandboxRecord},
     logs, mounts, namespaces, paths, required, resources,
@@ -219,12 +219,31 @@ pub fn after_start(
     facts: &EngineFacts,
     host: &HostView,
 ) -> Result<AfterStart, Invalid> {
-    let resources = record
-        .config
-        .linux
-        .as_ref()
-        .and_then(|linux| linux.resources.as_ref());
-    resources::create(resources, facts, host).map(|settings| settings.after_start)
+    resources::create(resources_of(record), facts, host).map(|settings| settings.after_start)
+}
+
+/// What may be left of it to do for a container that an earlier dockside started, and of which nothing is noted; `current` is what the
+/// Engine says of it. The record is as old as the container: where the Engine has been told another memory limit since, that
+/// one counts. A score may have been changed as well, and is left alone.
+pub fn left_after_start(
+    record: &ContainerRecord,
+    current: &answer::HostConfig,
+    facts: &EngineFacts,
+    host: &HostView,
+) -> Result<AfterStart, Invalid> {
+    let settings = resources::create(resources_of(record), facts, host)?;
+    let mut writes = settings.after_start.writes;
+    if settings.memory.unwrap_or(0) != current.memory {
+        writes.retain(|write| !resources::is_of_memory_limit(write));
+    }
+    Ok(AfterStart {
+        writes,
+        oom_score_adj: None,
+    })
+}
+
+fn resources_of(record: &ContainerRecord) -> Option<&cri::LinuxContainerResources> {
+    record.config.linux.as_ref()?.resources.as_ref()
 }
 
 /// The configuration as it is recorded: without what the Engine has anyway, and with the ids of mounted

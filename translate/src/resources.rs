@@ -15,7 +15,7 @@ pub mod live;
 mod writes;
 
 use checked::{Amount, Checked};
-pub use writes::{CgroupWrite, Missing};
+pub use writes::{CgroupWrite, Missing, is_of_memory_limit};
 
 /// The smallest memory limit the Engine accepts, in bytes.
 pub const MINIMUM_MEMORY: i64 = 6 << 20;

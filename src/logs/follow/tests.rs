@@ -5,6 +5,8 @@ use std::{
     io::Write,
     os::unix::fs::symlink,
     path::PathBuf,
+    thread,
+    time::{Duration, Instant},
 };
 
 use proptest::prelude::*;
@@ -12,6 +14,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::logs::source::Rotations;
+
+/// For a process that another test is just starting: until it runs its program it has the descriptors of this one, and
+/// their locks.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Appends and rotates as the Engine does, and knows what it has written.
 struct Engine {
@@ -123,8 +129,17 @@ impl Bench {
         let (mut buffer, mut lines) = (vec![0; buffer], Vec::new());
         let count = self.engine.rotations;
         let mut counter = || Rotations { count, lapses: 0 };
-        while self.follow.step(&mut buffer, &mut lines, &mut counter)? == Step::More {}
-        Ok(())
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.follow.step(&mut buffer, &mut lines, &mut counter)? {
+                Step::More => {}
+                Step::Done => return Ok(()),
+                Step::Taken => {
+                    assert!(Instant::now() < end, "the log is somebody else's");
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
     }
 
     /// As the kubelet does.
@@ -132,7 +147,12 @@ impl Bench {
         self.kubelet += 1;
         let rotated = format!("0.log.20261121-{:06}", self.kubelet);
         let _ = fs::rename(self.log(), self.log().with_file_name(rotated));
-        self.follow.reopen().unwrap();
+        let end = Instant::now() + PATIENCE;
+        while let Err(error) = self.follow.reopen() {
+            assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{error}");
+            assert!(Instant::now() < end, "{error}");
+            thread::sleep(Duration::from_millis(1));
+        }
         assert!(self.log().exists());
     }
 

@@ -216,6 +216,37 @@ fn the_kubelets_container() {
     assert_eq!(after.oom_score_adj, None, "the engine sets it at creation");
 }
 
+/// Another dockside, or one that was started again, knows the container by its record only.
+#[test]
+fn a_limit_that_was_changed_before_the_start_is_not_undone_by_a_restart() {
+    let mut config = minimal();
+    let resources = config
+        .linux
+        .get_or_insert_default()
+        .resources
+        .get_or_insert_default();
+    resources.memory_limit_in_bytes = 5 << 20;
+    resources.unified.insert("memory.high".into(), "4194304".into());
+    let facts = EngineFacts {
+        cgroup_version: 2,
+        ..facts()
+    };
+    let plan = plan(request(&config, &pod()), &facts, &HostView::default()).unwrap();
+    let created = plan.body.host_config.unwrap().memory.unwrap();
+    let left = |memory| {
+        let current = answer::HostConfig {
+            memory,
+            ..Default::default()
+        };
+        let left = left_after_start(&plan.record, &current, &facts, &HostView::default()).unwrap();
+        let files = left.writes.into_iter().map(|write| write.file);
+        files.collect::<Vec<_>>()
+    };
+    assert_eq!(left(created), ["memory.max", "memory.high"]);
+    assert_eq!(left(32 << 20), ["memory.high"]);
+    assert_eq!(left(i64::MAX), ["memory.high"]);
+}
+
 #[test]
 fn the_kubelets_container_under_systemd() {
     let facts = EngineFacts {

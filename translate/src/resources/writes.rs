@@ -152,6 +152,11 @@ pub(super) const OF_MEMORY_LIMITS: &[&str] = &[
     "memory.swap.max",
 ];
 
+/// Whether it is one of those.
+pub fn is_of_memory_limit(write: &CgroupWrite) -> bool {
+    OF_MEMORY_LIMITS.contains(&write.file.as_str())
+}
+
 /// The write that lasts where the OCI runtime's does not: with no swap allowed it leaves the systemd unit's own
 /// limit unset, so the next daemon-reload would let the container swap (moby issue 51446).
 pub(super) fn no_swap(memory: i64, sum: i64, facts: &EngineFacts) -> Option<CgroupWrite> {
