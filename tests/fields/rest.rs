@@ -221,13 +221,17 @@ async fn every_runtime_of_the_engine_is_a_handler_and_nothing_else_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stop_signal_is_the_one_told() {
     let node = Node::new().await;
-    let script = "trap 'echo usr1; exit 7' USR1; trap '' TERM; while :; do sleep 0.1; done";
+    let script = "trap 'echo usr1; exit 7' USR1; trap '' TERM; touch /ready; while :; do sleep 0.1; done";
     let mut config = node.config("signal", &node.image);
     config.command = ["sh", "-c", script].map(str::to_owned).into();
     config.stop_signal = Signal::Sigusr1.into();
     let id = node.run(&config).await;
     let status = node.daemon.container_status(&id).await;
     assert_eq!(status.stop_signal(), Signal::Sigusr1);
+    // A first process without a trap does not get it.
+    node.daemon
+        .sh(&id, "until [ -e /ready ]; do sleep 0.1; done")
+        .await;
     let request = cri::StopContainerRequest {
         container_id: id.clone(),
         timeout: 30,
