@@ -59,9 +59,10 @@ impl Node {
         {
             return allowed;
         }
+        let engine = privileges::engine(&self.socket).await;
         let allowed = Allowed {
-            oom_score_adj_floor: oom::floor(self.live.get().restrict_oom_score_adj, &self.socket).await,
-            capabilities: privileges::capabilities(&privileges::engine(&self.socket).await),
+            oom_score_adj_floor: oom::floor(self.live.get().restrict_oom_score_adj, &engine),
+            capabilities: privileges::capabilities(&engine),
         };
         *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), allowed));
         allowed

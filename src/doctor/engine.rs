@@ -6,7 +6,11 @@ use serde_json::Value;
 use translate::facts::ApiVersion;
 
 use super::{Finding, Node, Severity};
-use crate::{config::Config, engine::Engine, host::oom};
+use crate::{
+    config::Config,
+    engine::Engine,
+    host::{oom, privileges},
+};
 
 /// What the Engine tells of itself.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +41,7 @@ pub async fn look(config: &Config) -> Result<View, String> {
         api: Some(api),
         info,
         pause: matches!(pause, Ok(Some(_))),
-        may_lower_oom: oom::engine_may_lower(&config.docker_endpoint).await,
+        may_lower_oom: oom::may_lower(&privileges::engine(&config.docker_endpoint).await),
     })
 }
 

@@ -31,10 +31,7 @@ pub struct Mounts {
 /// missing one, as Kubernetes runtimes do. The Engine's own `CreateMountpoint` is newer than its
 /// oldest supported version, so it is not relied on.
 pub fn sources(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
-    mounts
-        .iter()
-        .filter(|mount| image(mount).is_none())
-        .map(|mount| mount.host_path.as_str())
+    binds(mounts).map(|mount| mount.host_path.as_str())
 }
 
 /// The host paths that are to have the container's SELinux label, which the caller sees to.
@@ -42,10 +39,14 @@ pub fn sources(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
 /// The Engine would do it for `HostConfig.Binds` alone, which cannot say of a read-only mount that it is not
 /// recursive, and take no path with a colon.
 pub fn relabelled(mounts: &[cri::Mount]) -> impl Iterator<Item = &str> {
-    mounts
-        .iter()
-        .filter(|mount| mount.selinux_relabel && image(mount).is_none())
+    binds(mounts)
+        .filter(|mount| mount.selinux_relabel)
         .map(|mount| mount.host_path.as_str())
+}
+
+/// The mounts of host paths.
+fn binds(mounts: &[cri::Mount]) -> impl Iterator<Item = &cri::Mount> {
+    mounts.iter().filter(|mount| image(mount).is_none())
 }
 
 /// The images that are to be mounted: the caller looks their ids up into [`HostView::volume_images`], and
