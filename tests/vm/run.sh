@@ -65,6 +65,7 @@ crates=(-p vm-tests)
 [ -n "${DOCKSIDE_VM_PACKAGE:-}" ] || crates+=(-p dockside)
 "$cargo" build --locked --profile "$profile" "${crates[@]}" 9>&-
 built=$target/${profile/#dev/debug}
+"$built/vm-tests" check "${filters[@]}" || die "nothing is booted"
 
 step "payload"
 payload=$dir/payload

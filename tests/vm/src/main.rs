@@ -76,12 +76,34 @@ fn boots() -> [Boot; 3] {
     ]
 }
 
+fn check(parts: &[String]) -> ExitCode {
+    let boots = boots();
+    let names: Vec<_> = boots
+        .iter()
+        .flat_map(|boot| &boot.scenarios)
+        .map(|scenario| scenario.name)
+        .collect();
+    for part in parts {
+        if !names.iter().any(|name| name.contains(part.as_str())) {
+            eprintln!(
+                "no scenario's name contains {part:?}; there are {}",
+                names.join(", ")
+            );
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 /// Runs the tests of one boot: `vm-tests NUMBER [PART-OF-A-NAME...]`. The status says what comes next: 0 nothing,
 /// 1 that something failed, others how the machine is to be booted again. Without parts of names it runs all tests;
-/// measurements want to be named.
+/// measurements want to be named. `vm-tests check [PART-OF-A-NAME...]` runs nothing, and fails for a part that is in no name.
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|word| word == "check") {
+        return check(&arguments[1..]);
+    }
     let number = arguments.first().and_then(|number| number.parse::<usize>().ok());
     let number = number.expect("the number of the boot, from 0");
     let wanted = |scenario: &Scenario| {
