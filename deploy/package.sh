@@ -44,6 +44,9 @@ put 644 deploy/systemd/dockside.socket usr/lib/systemd/system/dockside.socket
 put 644 deploy/debian/copyright usr/share/doc/dockside/copyright
 put 644 deploy/switch.md usr/share/doc/dockside/switch.md
 put 644 README.md usr/share/doc/dockside/README.md
+deploy/licences.sh >"$work/THIRD-PARTY"
+gzip -9 --no-name "$work/THIRD-PARTY"
+put 644 "$work/THIRD-PARTY.gz" usr/share/doc/dockside/THIRD-PARTY.gz
 # The program describes its options itself: manual page, completions and the configuration file say what it does.
 "$binary" man >"$work/man"
 "$binary" completions bash >"$work/bash"
