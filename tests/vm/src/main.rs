@@ -70,6 +70,7 @@ fn boots() -> [Boot; 3] {
             scenarios: vec![
                 scenario!(reboot::pods_of_the_boot_before_are_over),
                 scenario!(switch::pods_outlive_the_package_and_the_change_of_units),
+                scenario!(switch::an_installation_takes_nothing_away),
             ],
             end: End::Reboot,
         },
