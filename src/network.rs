@@ -94,9 +94,11 @@ impl Network {
 
     /// A sandbox's addresses, the primary one first; none if it has no network.
     pub async fn addresses(&self, inspect: &ContainerInspect) -> Result<Vec<IpAddr>> {
+        // Whatever connects pods now: this one may be older than that choice.
+        let engines = DockerNetwork::addresses(inspect);
         match self {
-            Self::Cni(network) => network.addresses(&inspect.id).await,
-            Self::Docker(_) => Ok(DockerNetwork::addresses(inspect)),
+            Self::Cni(network) if engines.is_empty() => network.addresses(&inspect.id).await,
+            _ => Ok(engines),
         }
     }
 

@@ -37,7 +37,8 @@ impl Sandboxes {
         let id = self.create_pause(&plan).await?;
         trace::about("pod_sandbox_id", &id);
         let _lock = self.locks.exclusive(&id).await;
-        self.store.add_sandbox(&id, plan.record.clone());
+        self.store
+            .add_sandbox(&id, plan.record.clone(), plan.host_network);
         let changing = self.store.changing(&id);
         // 4. Its process, its resolv.conf, its network.
         if let Err(error) = self.bring_up(&id, &plan, deadline).await {
