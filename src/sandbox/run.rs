@@ -11,6 +11,7 @@ use translate::{
 use super::Sandboxes;
 use crate::{
     clock,
+    container::remove::take_away,
     error::{Error, Result},
     host::files,
     trace,
@@ -160,11 +161,6 @@ impl Sandboxes {
         let known = self.store.sandbox(id).await.ok();
         let record = known.as_ref().map(|sandbox| &sandbox.record);
         self.network.disconnect(id, record, deadline).await?;
-        if let Err(error) = self.engine.remove_container(id).await {
-            self.store.changed(id);
-            return Err(error.into());
-        }
-        self.store.remove(id);
-        Ok(())
+        take_away(&self.engine, &self.store, &self.logs, id).await
     }
 }
