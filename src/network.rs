@@ -97,7 +97,7 @@ impl Network {
         // Whatever connects pods now: this one may be older than that choice.
         let engines = DockerNetwork::addresses(inspect);
         match self {
-            Self::Cni(network) if engines.is_empty() => network.addresses(&inspect.id).await,
+            Self::Cni(network) if engines.is_empty() => network.addresses(inspect).await,
             _ => Ok(engines),
         }
     }

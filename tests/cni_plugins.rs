@@ -185,7 +185,7 @@ fn pods_are_attached_and_detached_by_the_usual_plugins() {
                 cni.status().await.unwrap();
                 let added = cni.add(&pod, soon()).await.unwrap();
                 assert_eq!(
-                    cni.addresses(&pod.sandbox_id).unwrap().as_ref(),
+                    cni.addresses(&pod.sandbox_id).await.unwrap().as_ref(),
                     Some(&added.addresses)
                 );
                 added.addresses
@@ -219,7 +219,7 @@ fn pods_are_attached_and_detached_by_the_usual_plugins() {
                 pod.capabilities = Capabilities::default();
                 cni.del(&pod, soon()).await.unwrap();
                 cni.del(&pod, soon()).await.unwrap();
-                assert_eq!(cni.addresses(&pod.sandbox_id).unwrap(), None);
+                assert_eq!(cni.addresses(&pod.sandbox_id).await.unwrap(), None);
             });
         });
         assert!(!pod_side.output(&["ip", "-o", "link"]).contains("eth0"));

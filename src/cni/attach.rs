@@ -350,7 +350,11 @@ impl Cni {
         })
     }
 
-    async fn recorded(&self, sandbox_id: &str, current: Option<&Network>) -> Result<Vec<Found>, CniError> {
+    pub(super) async fn recorded(
+        &self,
+        sandbox_id: &str,
+        current: Option<&Network>,
+    ) -> Result<Vec<Found>, CniError> {
         let id = sandbox_id.to_owned();
         let preferred = current.map(|network| network.name.clone());
         self.cached(move |cache| cache.find(&id, INTERFACE, preferred.as_deref()))

@@ -5,13 +5,17 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, ErrorKind, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use translate::cni::cache::{Entry, Record, file_name, network_of};
+use translate::cni::{
+    cache::{Entry, Record, file_name, network_of},
+    result,
+};
 
-use super::CniError;
+use super::{CniError, INTERFACE};
 
 /// The cache of one directory.
 #[derive(Debug, Clone)]
@@ -27,6 +31,18 @@ pub(super) struct Found {
     pub(super) network: String,
     /// `None` if the file's content is damaged.
     pub(super) entry: Option<Entry>,
+}
+
+impl Found {
+    /// The addresses that are recorded, if they can be made out.
+    pub(super) fn addresses(self) -> Option<Vec<IpAddr>> {
+        let entry = self.entry?;
+        result::addresses(entry.result()?, INTERFACE)
+            .inspect_err(|cause| {
+                tracing::warn!(file = %self.path.display(), %cause, "a CNI cache file has no result that makes sense");
+            })
+            .ok()
+    }
 }
 
 impl Cache {

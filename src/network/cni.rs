@@ -10,6 +10,7 @@ use std::{
 use tokio::time::Instant;
 use translate::{
     ContainerId, Invalid,
+    answer::ContainerInspect,
     cni::{
         bandwidth::Bandwidth,
         capabilities::{Capabilities, Dns, PortMapping},
@@ -36,7 +37,7 @@ const PREFIX: &str = "dockside-";
 pub struct CniNetwork {
     cni: Arc<Cni>,
     pins: Pins,
-    /// Addresses by sandbox: asked for at every status, and never changed.
+    /// Addresses by sandbox: asked for at every status, and never changed. None if they cannot be made out.
     addresses: Mutex<HashMap<String, Vec<IpAddr>>>,
 }
 
@@ -78,9 +79,12 @@ impl CniNetwork {
     /// Without the namespace plugins undo less: addresses that are masqueraded, for one, are asked of it.
     pub(super) async fn adopt(&self, id: &str, pid: i32) -> Result<bool> {
         let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
-        let (Some(pid), None, Ok(Some(_))) = (pid, self.pin(id), self.cni.addresses(id)) else {
+        let (Some(pid), None) = (pid, self.pin(id)) else {
             return Ok(false);
         };
+        if self.cni.addresses(id).await?.is_none() {
+            return Ok(false);
+        }
         self.pinned(id, move |pins, name| pins.pin(pid, &name)).await?;
         Ok(true)
     }
@@ -93,9 +97,10 @@ impl CniNetwork {
     ) -> Result<()> {
         let path = self.pins.path(&pin(id)).map_err(failed)?;
         let pinned = path.exists();
-        if !pinned && matches!(self.cni.addresses(id), Ok(None)) {
+        if !pinned && matches!(self.cni.addresses(id).await, Ok(None)) {
             // The namespace is pinned before the first plugin runs, and until the last one has undone its
             // work; only a record outlives a reboot. Neither is there: nothing is left to undo.
+            self.known().remove(id);
             return Ok(());
         }
         let netns = if pinned { path } else { Default::default() };
@@ -116,15 +121,21 @@ impl CniNetwork {
         netns::is_namespace(&path).is_ok().then_some(path)
     }
 
-    pub(super) async fn addresses(&self, id: &str) -> Result<Vec<IpAddr>> {
+    pub(super) async fn addresses(&self, inspect: &ContainerInspect) -> Result<Vec<IpAddr>> {
+        let id = &inspect.id;
         if let Some(addresses) = self.known().get(id) {
             return Ok(addresses.clone());
         }
-        let addresses = self.cni.addresses(id)?.unwrap_or_default();
-        if !addresses.is_empty() {
-            self.known().insert(id.to_owned(), addresses.clone());
+        // One that has ended is of no use, whatever is recorded of it.
+        if !inspect.state.running {
+            return Ok(Vec::new());
         }
-        Ok(addresses)
+        let Some(addresses) = self.cni.addresses(id).await? else {
+            // It may be about to be connected.
+            return Ok(Vec::new());
+        };
+        // What connects it knows better.
+        Ok(self.known().entry(id.clone()).or_insert(addresses).clone())
     }
 
     /// The sandboxes that dockside has connected, by their pins, or, after a reboot, by what it recorded.

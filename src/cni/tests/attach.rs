@@ -82,8 +82,8 @@ async fn plugins_are_chained_recorded_and_undone() {
         &list("1.0.0", r#"{"type":"other"}"#).replace("pods", "others"),
     );
     let cni = node.start();
-    assert_eq!(cni.addresses(ID).unwrap(), Some(addresses));
-    assert_eq!(cni.addresses("ffff").unwrap(), None);
+    assert_eq!(cni.addresses(ID).await.unwrap(), Some(addresses));
+    assert_eq!(cni.addresses("ffff").await.unwrap(), None);
     let mut pod = node.network();
     cni.check(&pod, soon()).await.unwrap();
     pod.capabilities = Capabilities::default();
@@ -105,7 +105,7 @@ async fn plugins_are_chained_recorded_and_undone() {
     );
     assert_eq!(node.env(4, "CNI_ARGS"), node.env(0, "CNI_ARGS"));
     assert!(!node.cached().exists());
-    assert_eq!(cni.addresses(ID).unwrap(), None);
+    assert_eq!(cni.addresses(ID).await.unwrap(), None);
     assert!(matches!(
         cni.check(&pod, soon()).await,
         Err(CniError::NotAttached(_))
@@ -204,7 +204,7 @@ async fn what_others_set_up_is_taken_down() {
     fs::write(results.join("cni-loopback-0123abcd-lo"), "{}").unwrap();
     let cni = node.start();
     assert_eq!(
-        cni.addresses(ID).unwrap(),
+        cni.addresses(ID).await.unwrap(),
         Some(vec!["10.7.0.7".parse().unwrap()])
     );
     let mut pod = node.network();
@@ -236,6 +236,27 @@ async fn what_others_set_up_is_taken_down() {
         assert_eq!(node.document(run)["prevResult"], result);
         assert!(!node.cached().exists());
     }
+}
+
+#[tokio::test]
+async fn a_record_that_makes_no_sense_has_no_addresses_and_is_taken_away() {
+    let node = Node::new();
+    node.good("a");
+    node.list("1.0.0", r#"{"type":"a"}"#);
+    let cni = node.start();
+    fs::create_dir_all(node.path("cache/results")).unwrap();
+    for content in [
+        "garbage",
+        r#"{"cniVersion":"1.0.0","ips":"many"}"#,
+        r#"{"cniVersion":"1.0.0","ips":[{"address":"ten"}]}"#,
+        r#"{"cniVersion":"1.0.0","ips":[{"address":"10.7.0.8/24","interface":7}]}"#,
+    ] {
+        fs::write(node.cached(), content).unwrap();
+        assert_eq!(cni.addresses(ID).await.unwrap(), Some(Vec::new()), "{content}");
+        cni.del(&node.network(), soon()).await.unwrap();
+        assert!(!node.cached().exists(), "{content}");
+    }
+    assert_eq!(cni.addresses(ID).await.unwrap(), None);
 }
 
 #[tokio::test]
