@@ -1,7 +1,7 @@
 //! Pods in a CNI network, their namespaces pinned as long as the network is up.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -18,6 +18,7 @@ use translate::{
     labels::SandboxRecord,
 };
 
+use super::Evidence;
 use crate::{
     cni::{
         Cni, CniConfig, CniError, PodNetwork,
@@ -138,26 +139,46 @@ impl CniNetwork {
         Ok(self.known().entry(id.clone()).or_insert(addresses).clone())
     }
 
-    /// The sandboxes that dockside has connected, by their pins, or, after a reboot, by what it recorded.
-    /// Records of other programs are theirs.
-    pub(super) async fn connected(&self) -> Result<Vec<String>> {
+    /// The sandboxes that are or were in the network, as `evidence` has it, and in whose namespaces no process lives: pins
+    /// and records may be shared with docksides of other Engines, whose pods run. Records of other programs are theirs.
+    pub(super) async fn abandoned(&self, evidence: Evidence) -> Result<BTreeSet<String>> {
+        let records = self.cni.records().await?;
         let pins = self.pins.clone();
-        let names = blocking(move || pins.list()).await?;
-        let pinned = names
-            .into_iter()
-            .filter_map(|name| name.strip_prefix(PREFIX).map(str::to_owned));
-        let ours = format!("{PINS}/{PREFIX}");
-        let records = self.cni.records().await.unwrap_or_default();
-        let recorded = records
-            .into_iter()
-            .filter(|record| record.netns.starts_with(&ours));
-        let ids = pinned.chain(recorded.map(|record| record.container_id));
-        Ok(ids.filter(|id| ContainerId::parse(id).is_some()).collect())
+        blocking(move || {
+            let ours = format!("{PINS}/{PREFIX}");
+            let recorded = records
+                .into_iter()
+                .map(|record| (record.container_id, record.netns.starts_with(&ours)));
+            let names = match evidence {
+                Evidence::Records => Vec::new(),
+                Evidence::RecordsAndPins => pins.list()?,
+            };
+            let pinned = names
+                .iter()
+                .filter_map(|name| Some((name.strip_prefix(PREFIX)?.to_owned(), false)));
+            let inhabited = netns::inhabited()?;
+            let mut abandoned = BTreeSet::new();
+            for (id, ours) in recorded.chain(pinned) {
+                if ContainerId::parse(&id).is_none() {
+                    continue;
+                }
+                let left = match netns::namespace_id(&pins.path(&pin(&id))?) {
+                    Ok(namespace) => !inhabited.contains(&namespace),
+                    // Pins do not outlive a reboot.
+                    Err(_) => ours,
+                };
+                if left {
+                    abandoned.insert(id);
+                }
+            }
+            Ok(abandoned)
+        })
+        .await
     }
 
     /// Lets the plugins forget all that is not recorded.
     pub(super) async fn collect(&self, deadline: Instant) -> Result<()> {
-        match self.cni.gc(|_| false, deadline).await {
+        match self.cni.gc(deadline).await {
             // Without a network there is nothing to forget.
             Err(CniError::NotReady(_)) => Ok(()),
             other => Ok(other?),
