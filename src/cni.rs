@@ -141,9 +141,6 @@ pub enum CniError {
         /// What happened.
         cause: io::Error,
     },
-    /// The cache knows nothing of a pod that is to be checked.
-    #[error("sandbox {0} has no recorded network")]
-    NotAttached(String),
     /// The deadline passed while the plugins of other pods were running.
     #[error("the plugins of other pods were still running at the deadline")]
     Busy,

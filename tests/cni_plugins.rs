@@ -266,27 +266,3 @@ fn a_plugin_that_refuses_leaves_nothing_of_the_others() {
     assert_eq!(taken(dir.path()), Vec::<String>::new());
     assert!(!pod_side.output(&["ip", "-o", "link"]).contains("eth0"));
 }
-
-#[test]
-fn a_pods_network_is_checked() {
-    let (node, pod_side) = (Namespace::new("node4"), Namespace::new("pod4"));
-    let dir = TempDir::new().unwrap();
-    let mut pod = pod(&pod_side);
-    // portmap 1.1 looks for the rules of IPv6 in CHECK whether there are any or not.
-    pod.capabilities.port_mappings.clear();
-    node.within(|| {
-        block_on(async {
-            let cni = start(dir.path(), "1.0.0");
-            cni.add(&pod, soon()).await.unwrap();
-            cni.check(&pod, soon()).await.unwrap();
-            run("ip", &["-n", &pod_side.0, "address", "flush", "dev", "eth0"]);
-            let amiss = cni.check(&pod, soon()).await.unwrap_err().to_string();
-            assert!(
-                amiss.starts_with(r#"network "pods": plugin "bridge" CHECK: "#),
-                "{amiss}"
-            );
-            cni.del(&pod, soon()).await.unwrap();
-        });
-    });
-    assert_eq!(taken(dir.path()), Vec::<String>::new());
-}

@@ -137,25 +137,6 @@ impl Cni {
         self.forget(LOOPBACK.0, &pod.sandbox_id, LOOPBACK.1).await
     }
 
-    /// Asks the plugins whether a pod's network is as it was made.
-    ///
-    /// # Errors
-    ///
-    /// Nothing is recorded of the pod, a plugin finds something amiss, or `deadline` passes.
-    pub async fn check(&self, pod: &PodNetwork, deadline: Instant) -> Result<(), CniError> {
-        let current = self.watch.network().ok();
-        let found = self.recorded(&pod.sandbox_id, current.as_deref()).await?;
-        let undo = found
-            .into_iter()
-            .find_map(|found| self.undo_of(pod, found, current.clone()));
-        let undo = undo.ok_or_else(|| CniError::NotAttached(pod.sandbox_id.clone()))?;
-        let _permit = self.permit(&self.setups, deadline).await?;
-        for invocation in plan::check(&undo.network, &undo.attachment, undo.result.as_deref()) {
-            self.run(&undo.network, &invocation, deadline).await?;
-        }
-        Ok(())
-    }
-
     /// What is recorded, in this network or in others.
     ///
     /// # Errors
