@@ -42,20 +42,8 @@ pub struct Sandbox {
     pub id: String,
     /// What was asked for.
     pub record: SandboxRecord,
-}
-
-impl Sandbox {
-    /// Whether the pod uses the host's network.
-    pub fn host_network(&self) -> bool {
-        let context = self
-            .record
-            .config
-            .linux
-            .as_ref()
-            .and_then(|linux| linux.security_context.as_ref());
-        let options = context.and_then(|context| context.namespace_options.as_ref());
-        options.is_some_and(|options| options.network == i32::from(cri::NamespaceMode::Node))
-    }
+    /// Whether the pod uses the host's network: as the Engine has it, since other runtimes leave no record.
+    pub host_network: bool,
 }
 
 /// A container's lasting part.
@@ -203,10 +191,10 @@ impl Store {
 
     /// An inspected object; its log is brought up to that.
     async fn see(&self, mut inspect: ContainerInspect) -> Result<Seen> {
-        let (id, name, labels) = (&inspect.id, &inspect.name, &inspect.config.labels);
-        if let Some(sandbox) = self.learn_sandbox(id, name, labels) {
+        if let Some(sandbox) = self.learn_inspected(&inspect) {
             return Ok(Seen::Sandbox(SandboxView::new(sandbox, inspect)));
         }
+        let (id, name, labels) = (&inspect.id, &inspect.name, &inspect.config.labels);
         let Some(container) = self.learn_container(id, name, labels) else {
             return Ok(Seen::Nothing);
         };

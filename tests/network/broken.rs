@@ -197,3 +197,27 @@ async fn what_cannot_be_undone_does_not_run_and_is_removed_later() {
     }
     no_traces(&daemon);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_counts_as_no_network_and_is_told_once() {
+    let mut daemon = support::daemon!().start().await;
+    let sandbox = daemon.run_pod(&daemon.pod("damaged")).await;
+    daemon.stop();
+    let record = daemon
+        .dir()
+        .join(format!("cache/results/{}-{sandbox}-eth0", daemon.name()));
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document["result"]["ips"][0]["address"] = "of no kind".into();
+    std::fs::write(&record, document.to_string()).unwrap();
+    daemon.start_again().await;
+    for _ in 0..3 {
+        let status = daemon.sandbox_status(&sandbox).await;
+        assert_eq!(status.state(), cri::PodSandboxState::SandboxNotready);
+        assert_eq!(status.network.unwrap().ip, "");
+    }
+    let name = record.file_name().unwrap().to_str().unwrap();
+    assert_eq!(daemon.log().matches(name).count(), 1);
+    remove(&daemon, &sandbox).await;
+    no_traces(&daemon);
+}

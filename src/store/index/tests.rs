@@ -10,6 +10,7 @@ fn sandbox(id: &str, status: &str) -> Seen {
     let sandbox = Sandbox {
         id: id.into(),
         record: labels::SandboxRecord::default(),
+        host_network: false,
     };
     Seen::Sandbox(SandboxView::new(Arc::new(sandbox), inspect(id, status)))
 }
