@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use service::{Kubelet, Told, talk};
+use service::{Kubelet, PATIENCE, Told, talk};
 
 use super::{
     extra::brought,
@@ -22,13 +22,13 @@ use super::{
 use crate::{
     cgroups::Cgroup,
     logs::rotated,
-    node::{COUNT, PATIENCE, SERVICE, cri, engine, network, ready, recovers, run},
+    node::{COUNT, SERVICE, cri, engine, network, ready, recovers, run},
 };
 
 /// A port of the node's that leads to a pod.
 const PORT: u16 = 8081;
 
-/// Serves a page and counts. The command by which it shows that it lives is run every 2 s.
+/// Serves a page and counts. The command by which it shows that it lives is run every 5 s.
 fn probed() -> Value {
     json!({
         "command": ["sh", "-c", format!("httpd -h /var/www; {}", COUNT[2])],
@@ -38,9 +38,9 @@ fn probed() -> Value {
         },
         "livenessProbe": {
             "exec": {"command": ["grep", "-q", "page", "/var/www/index.html"]},
-            "periodSeconds": 2, "timeoutSeconds": 60,
+            "periodSeconds": 5, "timeoutSeconds": 60,
         },
-        "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 2, "timeoutSeconds": 60},
+        "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 5, "timeoutSeconds": 60},
     })
 }
 
@@ -48,7 +48,7 @@ fn probed() -> Value {
 fn writes() -> Value {
     let line = "x".repeat(200);
     json!({"command": ["sh", "-c", format!(
-        "trap 'exit 0' TERM; i=0; while :; do echo {line} $i; i=$((i+1)); [ $((i % 20)) -gt 0 ] || sleep 0.5; done"
+        "trap 'exit 0' TERM; i=0; while :; do echo {line} $i; i=$((i+1)); [ $((i % 40)) -gt 0 ] || sleep 1; done"
     )]})
 }
 

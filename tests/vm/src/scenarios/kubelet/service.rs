@@ -20,7 +20,10 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use crate::node::{PATIENCE, SOCKET, STATE, engine, property, run, text};
+use crate::node::{SOCKET, STATE, engine, property, run, text};
+
+/// How long what a kubelet does by itself may take: it works by periods of seconds, and tries again after minutes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1200);
 
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 const SERVICE: &str = "kubelet.service";
