@@ -42,6 +42,13 @@ pub(super) enum Key {
     Images,
 }
 
+impl Key {
+    /// Whether it is one of these objects.
+    fn is_in(&self, objects: &HashMap<String, usize>) -> bool {
+        matches!(self, Self::Object(id) if objects.contains_key(id))
+    }
+}
+
 /// What an inspection has found.
 pub(super) enum Seen {
     Sandbox(SandboxView),

@@ -51,7 +51,7 @@ impl Store {
 
     /// One sandbox, by its id or the beginning of it, with its containers where these are remembered.
     pub async fn pod(&self, id: &str) -> Result<(Arc<SandboxView>, Option<Vec<Arc<ContainerView>>>)> {
-        if let Some(memory) = self.memory(Scope::All).await {
+        if let Some(memory) = self.memory(Scope::Pod(id)).await {
             match memory.pod(id) {
                 (Found::Known(view), members) => return Ok((view, Some(members))),
                 (Found::Gone, _) => return Err(Error::no_sandbox(id)),

@@ -23,21 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(in crate::store) enum Scope<'a> {
     /// All sandboxes and containers.
     All,
-    /// One of them.
+    /// A sandbox and its containers.
+    Pod(&'a str),
+    /// A sandbox or container.
     One(&'a str),
     /// The images.
     Images,
-}
-
-impl Scope<'_> {
-    fn covers(self, key: &Key) -> bool {
-        match (self, key) {
-            (Self::All, Key::Object(_)) | (Self::Images, Key::Images) => true,
-            // The id may be the beginning of one.
-            (Self::One(wanted), Key::Object(id)) => id.starts_with(wanted),
-            _ => false,
-        }
-    }
 }
 
 /// What is known of an id, or of the beginning of one.
@@ -206,17 +197,30 @@ impl State {
     /// What keeps a reader of `scope` who came at `arrival`.
     fn doubt(&self, scope: Scope<'_>, arrival: u64) -> Doubt {
         let marks = self.dirty.iter();
-        let marks = marks.filter(|(key, mark)| mark.since <= arrival && scope.covers(key));
+        let marks = marks.filter(|(key, mark)| mark.since <= arrival && self.covers(scope, key));
         let mut doubt = Doubt::No;
-        for (_, mark) in marks {
+        for (key, mark) in marks {
             doubt = match (doubt, mark.flying) {
-                _ if mark.failures > 0 => return Doubt::Yes,
+                _ if mark.failures > 0 || key.is_in(&self.held) => return Doubt::Yes,
                 (Doubt::Waits(Some(a)), Some(b)) => Doubt::Waits(Some(a.min(b))),
                 (Doubt::Waits(Some(a)), None) | (_, Some(a)) => Doubt::Waits(Some(a)),
                 _ => Doubt::Waits(None),
             };
         }
         doubt
+    }
+
+    /// Whether what `key` names belongs to `scope`, for all that is known. An id may be the beginning of one.
+    fn covers(&self, scope: Scope<'_>, key: &Key) -> bool {
+        match (scope, key) {
+            (Scope::All, Key::Object(_)) | (Scope::Images, Key::Images) => true,
+            (Scope::One(wanted), Key::Object(id)) => id.starts_with(wanted),
+            (Scope::Pod(wanted), Key::Object(id)) => match self.containers.get(id) {
+                Some(slot) => slot.view.container.sandbox_id.starts_with(wanted),
+                None => id.starts_with(wanted) || !self.sandboxes.contains_key(id),
+            },
+            _ => false,
+        }
     }
 
     fn find<T>(&self, slots: &BTreeMap<String, Slot<T>>, id: &str) -> Found<T> {

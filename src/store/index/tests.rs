@@ -166,6 +166,47 @@ fn what_is_being_changed_is_left_alone_until_the_end_of_the_call() {
     assert_eq!(index.due(), [object("c1")]);
 }
 
+#[tokio::test]
+async fn nobody_waits_for_what_a_call_is_changing() {
+    let index = met();
+    let ticket = look(&index, "c1");
+    let reader = index.settled(Scope::All);
+    tokio::pin!(reader);
+    assert!(reader.as_mut().now_or_never().is_none());
+    index.hold("c1");
+    assert!(!reader.await, "who waited asks the Engine");
+    assert!(!index.settled(Scope::One("c1")).await);
+    index.release("c1");
+    index.apply(ticket, container("c1", "created"));
+    let ticket = index.begin(object("c1")).expect("it was changed since that look");
+    index.apply(ticket, container("c1", "running"));
+    assert!(index.settled(Scope::All).await);
+    // What was known before the call holds until its end.
+    index.hold("c1");
+    assert!(index.settled(Scope::All).await);
+}
+
+#[tokio::test]
+async fn a_pod_is_told_while_others_are_looked_at() {
+    let index = met();
+    for seen in [sandbox("5a", "running"), sandbox("5b", "running")] {
+        let id = match &seen {
+            Seen::Sandbox(view) => view.sandbox.id.clone(),
+            _ => unreachable!(),
+        };
+        let ticket = look(&index, &id);
+        index.apply(ticket, seen);
+    }
+    let told = |id| index.settled(Scope::Pod(id)).now_or_never();
+    let ticket = look(&index, "c1");
+    assert_eq!(told("5b"), None, "it may be a container of this pod");
+    index.apply(ticket, container("c1", "running"));
+    index.mark(object("c1"));
+    assert_eq!((told("5a"), told("5b")), (None, Some(true)));
+    index.mark(object("5b"));
+    assert_eq!(told("5"), None);
+}
+
 #[test]
 fn ids_may_be_shortened_as_long_as_they_are_clear() {
     let index = met();
