@@ -88,7 +88,7 @@ echo "export DOCKSIDE_VM_POLLING=${DOCKSIDE_VM_POLLING:-2}" >>"$payload/env"
 echo "${filters[*]}" >"$payload/filter"
 [ -z "${DOCKSIDE_VM_EXTRA:-}" ] || cp -a "$DOCKSIDE_VM_EXTRA" "$payload/extra"
 rm -f "$dir/payload.img" "$dir/journal.gz"
-truncate -s 256M "$dir/payload.img"
+truncate -s $(($(du -sm "$payload" | cut -f1) + 64))M "$dir/payload.img"
 mkfs.ext4 -q -F -O ^has_journal -d "$payload" "$dir/payload.img"
 truncate -s 64M "$dir/journal.gz"
 

@@ -17,7 +17,8 @@ use std::process::ExitCode;
 
 use report::Scenario;
 use scenarios::{
-    apparmor, cri_dockerd, doctor, engine, extra, limits, numbers, reboot, restart, setup, statistics, switch,
+    apparmor, cri_dockerd, doctor, engine, extra, kubelet, limits, numbers, reboot, restart, setup,
+    statistics, switch,
 };
 
 /// One boot of the machine.
@@ -54,6 +55,7 @@ fn boots() -> [Boot; 3] {
                 scenario!(engine::with_live_restore_pods_outlive_the_engine),
                 scenario!(doctor::the_doctor_finds_what_a_node_lacks),
                 scenario!(cri_dockerd::both_ways_with_cri_dockerd, on_request: true),
+                scenario!(kubelet::both_ways_under_a_kubelet, on_request: true),
                 scenario!(extra::a_program_that_was_brought, on_request: true),
                 scenario!(reboot::a_pod_is_left),
             ],
