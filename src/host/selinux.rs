@@ -10,11 +10,15 @@ use rustix::{
     fs::{XattrFlags, lgetxattr, lsetxattr},
     io::Errno,
 };
+use translate::Invalid;
 
 use crate::error::{Error, Result};
 
 /// The extended attribute that is a file's label.
 const LABEL: &str = "security.selinux";
+
+/// Where the kernel says of a label that is written there whether it is one.
+const CHECK: &str = "/sys/fs/selinux/context";
 
 /// What the node itself is made of: with a pod's label its own services could not use it any more. What is below these is
 /// not meant.
@@ -44,6 +48,20 @@ const NEVER: [&str; 24] = [
     "/var/lib",
     "/var/log",
 ];
+
+/// Refuses the label of a process that the kernel's policy does not have. Where that cannot be asked, the start has to show it.
+pub async fn check(label: &str) -> Result<()> {
+    if label.is_empty() {
+        return Ok(());
+    }
+    match tokio::fs::write(CHECK, label).await {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let why = format!("the policy of this node has no label {label:?}");
+            Err(Invalid::new("config.linux.security_context.selinux_options", why).into())
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Gives what is at `path`, and all below it, the label `label`; a link at `path` itself is followed. File systems that know
 /// no labels of single files are left alone.

@@ -8,10 +8,12 @@ use crate::{Invalid, facts::EngineFacts};
 ///
 /// All containers of a pod need one level, but the Engine draws a fresh one for each container whose
 /// options name none; so the level of the sandbox's label fills the gap. With no options at all it is
-/// better to send none: the Engine then copies the label of the container whose IPC is joined, and
-/// switches labels off for privileged ones.
+/// better to send none: the Engine then copies the label of the container whose IPC is joined. A privileged
+/// container gets none either, whatever it asks for, so that the Engine switches labels off for it: what is asked for
+/// may be the pod's, as for the others in it, and to be privileged is not to be held by that.
 pub(super) fn options(
     asked: Option<&SeLinuxOption>,
+    privileged: bool,
     sandbox_label: &str,
     facts: &EngineFacts,
 ) -> Result<Vec<String>, Invalid> {
@@ -37,7 +39,7 @@ pub(super) fn options(
             return Err(Invalid::new(format!("selinux_options.{name}"), why));
         }
     }
-    if !facts.selinux || *asked == SeLinuxOption::default() {
+    if privileged || !facts.selinux || *asked == SeLinuxOption::default() {
         return Ok(Vec::new());
     }
     let given = parts.iter().filter(|(_, value)| !value.is_empty());

@@ -510,6 +510,20 @@ fn selinux_labels() {
             .collect();
         assert_eq!(labels, expected);
     }
+    let privileged = Context {
+        selinux_options: asked("container_t", "s0:c9"),
+        privileged: true,
+        ..Default::default()
+    };
+    let pod = Pod {
+        privileged: true,
+        process_label: label,
+    };
+    let settings = container(Some(&privileged), pod, &on, &HostView::default()).unwrap();
+    assert!(
+        !settings.security_opt.iter().any(|o| o.starts_with("label=")),
+        "{settings:?}"
+    );
     let wrong = Context {
         selinux_options: asked("spc_t", "s0,c0,c5"),
         ..Default::default()
