@@ -467,6 +467,12 @@ fn selinux_labels() {
         })
     };
     let label = "system_u:system_r:container_t:s0:c1,c2";
+    let of_pod = vec![
+        "label=user:system_u",
+        "label=role:system_r",
+        "label=type:container_t",
+        "label=level:s0:c1,c2",
+    ];
     let full = Some(SeLinuxOption {
         user: "system_u".into(),
         role: "system_r".into(),
@@ -474,8 +480,9 @@ fn selinux_labels() {
         level: "s0:c4".into(),
     });
     for (options, facts, expected) in [
-        (None, &on, vec![]),
-        (asked("", ""), &on, vec![]),
+        (None, &on, of_pod.clone()),
+        (asked("", ""), &on, of_pod),
+        (None, &facts(), vec![]),
         (
             asked("spc_t", ""),
             &on,
