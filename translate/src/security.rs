@@ -156,6 +156,7 @@ fn read_container(
     security_opt.extend(apparmor.option);
     security_opt.extend(selinux::options(
         context.selinux_options.as_ref(),
+        privileged,
         pod.process_label,
         facts,
     )?);
@@ -213,7 +214,12 @@ fn read_sandbox(
         asked => seccomp::option(asked.unwrap_or(Profile::RuntimeDefault), facts, host)?,
     });
     security_opt.extend(apparmor.option);
-    security_opt.extend(selinux::options(context.selinux_options.as_ref(), "", facts)?);
+    security_opt.extend(selinux::options(
+        context.selinux_options.as_ref(),
+        false,
+        "",
+        facts,
+    )?);
     Ok(SecuritySettings {
         user: user::user(context.run_as_user, "", context.run_as_group)?,
         group_add: user::groups(&context.supplemental_groups)?,
