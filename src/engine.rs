@@ -42,7 +42,7 @@ pub struct Engine {
     transport: Arc<Transport>,
     docker: Docker,
     timeout: Duration,
-    facts: Arc<tokio::sync::Mutex<Option<system::CachedFacts>>>,
+    facts: Arc<system::Facts>,
 }
 
 impl Engine {
@@ -50,7 +50,7 @@ impl Engine {
     ///
     /// `timeout` bounds every call that has no time of its own to wait for.
     pub fn new(socket: PathBuf, timeout: Duration) -> Result<Self, EngineError> {
-        let transport = Arc::new(Transport::new(socket));
+        let transport = Arc::new(Transport::new(socket, timeout));
         let over = Arc::clone(&transport);
         let docker = Docker::connect_with_custom_transport(
             move |request| {

@@ -41,7 +41,7 @@ impl Engine {
         let action = format!("look at {path} in container {id}");
         let request = raw::request(Method::HEAD, &address(id, path), Default::default(), None);
         let call = self.transport.call(request, &action);
-        let response = self.bounded(&action, self.timeout, call).await?;
+        let response = raw::bounded(&action, self.timeout, call).await?;
         match response.status().as_u16() {
             // An answer to HEAD has no text that could tell whether the container is gone.
             404 => return Ok(None),
@@ -82,7 +82,7 @@ impl Engine {
             action: action.clone(),
             why,
         };
-        let download = self.bounded(&action, self.timeout, async {
+        let download = raw::bounded(&action, self.timeout, async {
             let request = raw::request(Method::GET, &address(id, path), Default::default(), None);
             let response = self.transport.call(request, &action).await?;
             if !response.status().is_success() {

@@ -41,7 +41,7 @@ impl Engine {
             raw::filters(&filters)
         );
         let answer = self.stream(Method::GET, &path, None, ACTION);
-        let response = self.bounded(ACTION, self.timeout, answer).await?;
+        let response = raw::bounded(ACTION, self.timeout, answer).await?;
         Ok(EventStream {
             body: response.into_body(),
             read: BytesMut::new(),

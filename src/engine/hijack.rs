@@ -32,7 +32,7 @@ impl Engine {
         body: Vec<u8>,
         action: &str,
     ) -> Result<Hijacked, EngineError> {
-        self.bounded(action, self.timeout, async {
+        raw::bounded(action, self.timeout, async {
             let version = self.transport.version().await?;
             let stream = UnixStream::connect(self.transport.socket())
                 .await

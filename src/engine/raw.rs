@@ -47,7 +47,7 @@ impl Engine {
 
     /// The whole answer to a call without a body.
     async fn text(&self, method: Method, path: &str, action: &str) -> Result<Bytes, EngineError> {
-        self.bounded(action, self.timeout, async {
+        bounded(action, self.timeout, async {
             let request = request(method, path, Bytes::new(), None);
             collect(self.transport.call(request, action).await?, action).await
         })
@@ -72,21 +72,20 @@ impl Engine {
             Err(refusal(response, action).await)
         }
     }
+}
 
-    /// Runs `call`, but no longer than `after`.
-    pub(super) async fn bounded<T>(
-        &self,
-        action: &str,
-        after: Duration,
-        call: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        tokio::time::timeout(after, call).await.unwrap_or_else(|_| {
-            Err(EngineError::TimedOut {
-                action: action.into(),
-                after,
-            })
+/// Runs `call`, but no longer than `after`.
+pub(super) async fn bounded<T>(
+    action: &str,
+    after: Duration,
+    call: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    tokio::time::timeout(after, call).await.unwrap_or_else(|_| {
+        Err(EngineError::TimedOut {
+            action: action.into(),
+            after,
         })
-    }
+    })
 }
 
 pub(super) fn request(

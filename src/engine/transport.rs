@@ -23,6 +23,7 @@ use translate::facts::ApiVersion;
 use super::{
     EngineError, calls,
     connection::{Connector, Epoch},
+    raw::bounded,
 };
 use crate::{metrics, trace};
 
@@ -34,16 +35,20 @@ const IDLE: Duration = Duration::from_secs(90);
 /// Idle connections kept: as many short calls as one pod start makes at once.
 const IDLE_CONNECTIONS: usize = 8;
 
+const NEGOTIATE: &str = "negotiate the API version";
+
 pub(super) struct Transport {
     client: legacy::Client<Connector, Body>,
     socket: Arc<PathBuf>,
     epoch: Arc<Epoch>,
+    /// How long the Engine may take to tell its version.
+    timeout: Duration,
     /// The negotiated version and the epoch it belongs to.
     version: Mutex<Option<(u64, ApiVersion)>>,
 }
 
 impl Transport {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(super) fn new(socket: PathBuf, timeout: Duration) -> Self {
         let socket = Arc::new(socket);
         let epoch = Arc::new(Epoch::default());
         let client = legacy::Client::builder(TokioExecutor::new())
@@ -58,6 +63,7 @@ impl Transport {
             client,
             socket,
             epoch,
+            timeout,
             version: Mutex::new(None),
         }
     }
@@ -70,6 +76,11 @@ impl Transport {
         self.epoch.now()
     }
 
+    /// Has everything that is known of the Engine asked again.
+    pub(super) fn end_epoch(&self) {
+        self.epoch.end();
+    }
+
     /// The API version to speak: the Engine's newest, but none newer than what was tested.
     pub(super) async fn version(&self) -> Result<ApiVersion, EngineError> {
         if let Some((epoch, version)) = *self.lock_version()
@@ -77,13 +88,13 @@ impl Transport {
         {
             return Ok(version);
         }
-        let head = self.ping().await?;
+        let head = bounded(NEGOTIATE, self.timeout, self.ping()).await?;
         let told = head
             .get("api-version")
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
         let newest: ApiVersion = told.parse().map_err(|why| EngineError::Malformed {
-            action: "negotiate the API version".into(),
+            action: NEGOTIATE.into(),
             why: format!("header Api-Version: {why}"),
         })?;
         if newest < ApiVersion::FLOOR {
