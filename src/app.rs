@@ -135,6 +135,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     let stats = Stats::new(Arc::clone(&store), Arc::clone(&images))?;
     show_figures(&store);
     let detached = Detached::default();
+    let ending = CancellationToken::new();
 
     let keeper = Arc::clone(&store);
     let keeping = tokio::spawn(Arc::clone(&store).keep());
@@ -146,6 +147,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         stats: Arc::clone(&stats),
         status,
         detached: detached.clone(),
+        ending: ending.clone(),
     };
     let routes = Routes::new(
         RuntimeServiceServer::new(runtime)
@@ -171,7 +173,13 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     );
     let watchdog = Arc::clone(&notifier);
     let watchdog = tokio::spawn(async move { watchdog.keep_alive().await });
-    let terminated = terminated(Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN)?;
+    let terminated = terminated()?;
+    let (manager, limit) = (Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN);
+    let end = async move {
+        terminated.await;
+        manager.stopping(limit);
+        ending.cancel();
+    };
     let reload = Reload {
         current: live,
         configuration,
@@ -187,7 +195,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     if let Some(server) = metrics {
         serve_metrics(server, stats, stop.clone())?;
     }
-    let ending = listen::serve(listeners, routes, terminated, config.shutdown_timeout).await;
+    let ending = listen::serve(listeners, routes, end, config.shutdown_timeout).await;
     greeting.abort();
     keeping.abort();
     reload.abort();
@@ -333,8 +341,8 @@ fn lock_root(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Completes at the first signal that asks the process to end, which takes `limit` at most.
-fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Output = ()> + Send + 'static> {
+/// Completes at the first signal that asks the process to end.
+fn terminated() -> Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     Ok(async move {
@@ -342,6 +350,5 @@ fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Ou
             _ = terminate.recv() => info!("SIGTERM: finishing calls in flight"),
             _ = interrupt.recv() => info!("SIGINT: finishing calls in flight"),
         }
-        notifier.stopping(limit);
     })
 }

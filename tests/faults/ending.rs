@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use cri::GetEventsRequest;
 use support::{Daemon, container_of};
+use tonic::Code;
 
 async fn everything(daemon: &Daemon, sandbox: &str, container: &str) -> String {
     let mut runtime = daemon.runtime();
@@ -116,4 +118,24 @@ async fn the_end_does_not_wait_for_ever() {
     tokio::task::block_in_place(|| daemon.stop());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     stopping.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_to_events_does_not_hold_up_the_end() {
+    // Longer than the test would wait for the end.
+    let mut daemon = support::daemon!().flag("--shutdown-timeout=10m").start().await;
+    let answer = daemon.runtime().get_container_events(GetEventsRequest {}).await;
+    let mut events = answer.unwrap().into_inner();
+    let heard = tokio::spawn(async move {
+        loop {
+            match events.message().await {
+                Ok(Some(_)) => {}
+                other => return other,
+            }
+        }
+    });
+    let status = tokio::task::block_in_place(|| daemon.stop());
+    assert!(status.success(), "{status}");
+    let end = heard.await.unwrap().unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
 }
