@@ -87,6 +87,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     ));
     let locks = Arc::new(Locks::default());
     let node = Arc::new(Node::new(config.docker_endpoint.clone(), live.clone()));
+    let copying = logs.ended().clone();
     let images = Arc::new(Images::new(
         engine.clone(),
         Arc::clone(&store),
@@ -173,10 +174,13 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     );
     let watchdog = Arc::clone(&notifier);
     let watchdog = tokio::spawn(async move { watchdog.keep_alive().await });
-    let terminated = terminated()?;
+    let (terminated, copying_ended) = (terminated()?, copying.clone().cancelled_owned());
     let (manager, limit) = (Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN);
     let end = async move {
-        terminated.await;
+        tokio::select! {
+            () = terminated => {}
+            () = copying_ended => {}
+        }
         manager.stopping(limit);
         ending.cancel();
     };
@@ -218,6 +222,10 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         spans.stop().await;
     }
     watchdog.abort();
+    if copying.is_cancelled() {
+        // The kubelet would see no container's end any more, and no line. The next dockside goes on with the logs.
+        bail!("container logs were not copied any more, for the reason told before");
+    }
     Ok(())
 }
 

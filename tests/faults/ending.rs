@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cri::GetEventsRequest;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::{Daemon, container_of};
 use tonic::Code;
 
@@ -138,4 +139,26 @@ async fn a_subscriber_to_events_does_not_hold_up_the_end() {
     assert!(status.success(), "{status}");
     let end = heard.await.unwrap().unwrap_err();
     assert_eq!(end.code(), Code::Unavailable, "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_copy_logs_any_more_ends() {
+    let mut daemon = support::daemon!().start().await;
+    let image = daemon.pull("busybox:1").await;
+    let pod = daemon.pod("busy");
+    let sandbox = daemon.run_pod(&pod).await;
+    let script = "while :; do echo line; sleep 0.1; done";
+    let config = container_of(&pod, "main", &image, &["sh", "-c", script]);
+    daemon.run_container(&sandbox, &pod, &config).await;
+    // Poll takes no more descriptors than this limit from then on: it fails, in the thread that waits for logs to change.
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let limit = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+    let status = tokio::task::block_in_place(|| daemon.wait());
+    assert_eq!(status.code(), Some(1), "{}", daemon.log());
+    assert!(daemon.log().contains("copying container logs ended"));
+    daemon.start_again().await;
 }
