@@ -11,7 +11,7 @@ use super::Containers;
 use crate::{
     engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy, Terminal},
     error::{Error, Result},
-    host::process,
+    host::{cgroup, process},
     trace,
 };
 
@@ -59,18 +59,18 @@ impl Containers {
 
         let mut guard = KillOnDrop {
             containers: Arc::clone(&self),
-            exec: Some(exec.clone()),
+            command: Some((container.id.clone(), exec.clone())),
         };
         let run = self.run(&exec);
         let ended = match deadline {
             Some(deadline) => timeout_at(deadline, run).await.ok(),
             None => Some(run.await),
         };
-        guard.exec = None;
+        guard.command = None;
         match ended {
             Some(result) => result,
             None => {
-                self.kill(&exec).await;
+                self.kill(&container.id, &exec).await;
                 Err(Error::TimedOut(format!(
                     "the command did not end within {seconds} s and was killed"
                 )))
@@ -121,19 +121,22 @@ impl Containers {
         }
     }
 
-    /// Kills a command with everything it started. The Engine has no call for that.
-    async fn kill(&self, exec: &str) {
+    /// Kills a command of the container `id` with everything it started. The Engine has no call for that.
+    async fn kill(&self, id: &str, exec: &str) {
+        let failed = || Error::host("kill a command that timed out");
         let kill = async {
             loop {
                 let state = self.engine.inspect_exec(exec).await?;
-                if state.pid != 0 {
-                    process::kill_tree(state.pid)
-                        .await
-                        .map_err(Error::host("kill a command that timed out"))?;
+                if !state.running && state.exit_code.is_some() {
+                    // By itself; the number that the Engine still tells may be another process's.
                     return Ok(());
                 }
-                if !state.running && state.exit_code.is_some() {
-                    return Ok(());
+                if state.pid != 0 {
+                    // So it may be if the Engine has not noticed the end yet.
+                    if cgroup::is_of_container(state.pid, id).map_err(failed())? == Some(false) {
+                        return Ok(());
+                    }
+                    return process::kill_tree(state.pid).await.map_err(failed());
                 }
                 // It is being started.
                 sleep(Duration::from_millis(50)).await;
@@ -141,7 +144,7 @@ impl Containers {
         };
         match timeout(CLEAN_UP, kill).await {
             Ok(Ok(())) => {}
-            Ok(Err::<(), Error>(error)) => warn!(exec, "cannot kill a command that timed out: {error}"),
+            Ok(Err(error)) => warn!(exec, "cannot kill a command that timed out: {error}"),
             Err(_) => warn!(exec, "cannot kill a command that timed out: it does not end"),
         }
     }
@@ -150,14 +153,15 @@ impl Containers {
 /// Kills the command of a call that nobody waits for any more.
 struct KillOnDrop {
     containers: Arc<Containers>,
-    exec: Option<String>,
+    /// The container and the command.
+    command: Option<(String, String)>,
 }
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        if let Some(exec) = self.exec.take() {
+        if let Some((id, exec)) = self.command.take() {
             let containers = Arc::clone(&self.containers);
-            tokio::spawn(trace::carried(async move { containers.kill(&exec).await }));
+            tokio::spawn(trace::carried(async move { containers.kill(&id, &exec).await }));
         }
     }
 }
