@@ -7,7 +7,10 @@ use tokio::{
 use tracing::warn;
 use translate::Invalid;
 
-use super::Containers;
+use super::{
+    Containers,
+    watched::{Questions, Watched},
+};
 use crate::{
     engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy, Terminal},
     error::{Error, Result},
@@ -18,12 +21,6 @@ use crate::{
 /// What the reply's two streams may hold together. CRI's limit for a message is 16 MiB, and its other
 /// fields need a little.
 const MAX_OUTPUT: usize = (16 << 20) - 1024;
-
-/// When the command is asked about first: a child that it left behind may hold its streams open.
-const FIRST_QUESTION: Duration = Duration::from_secs(1);
-
-/// The most time between two such questions.
-const LAST_QUESTION: Duration = Duration::from_secs(10);
 
 /// How long after the command's end output is still taken.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -81,44 +78,31 @@ impl Containers {
     /// The command's output, and its exit code once it has ended.
     async fn run(&self, exec: &str) -> Result<cri::ExecSyncResponse> {
         let mut connection = self.engine.start_exec(exec, Terminal::None).await?;
-        let mut output = Output::default();
+        let watched = Watched {
+            engine: &self.engine,
+            exec,
+        };
+        let mut output = Collected::default();
         output.take(&std::mem::take(&mut connection.read))?;
-        let mut question = FIRST_QUESTION;
+        let mut questions = Questions::default();
         loop {
-            let reading = output.read_for(&mut connection, question).await?;
+            let reading = output.read_for(&mut connection, questions.pause()).await?;
             if matches!(reading, Reading::End) {
                 break;
             }
-            if !self.engine.inspect_exec(exec).await?.running {
+            if watched.has_ended().await? {
                 // What is left in the pipes, but not what others go on to write.
                 output.read_for(&mut connection, DRAIN).await?;
                 break;
             }
-            question = (question * 2).min(LAST_QUESTION);
+            questions.asked();
         }
-        let exit_code = self.exit_code(exec).await?;
+        let exit_code = watched.exit_code().await?;
         Ok(cri::ExecSyncResponse {
             stdout: output.stdout,
             stderr: output.stderr,
             exit_code,
         })
-    }
-
-    /// The Engine may notice the end a moment after the streams' end.
-    pub(super) async fn exit_code(&self, exec: &str) -> Result<i32> {
-        let mut pause = Duration::from_millis(2);
-        loop {
-            let state = self.engine.inspect_exec(exec).await?;
-            if !state.running {
-                return state.exit_code.ok_or_else(|| {
-                    Error::Internal(
-                        "the docker engine reports no exit code for a command that has ended".into(),
-                    )
-                });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_QUESTION);
-        }
     }
 
     /// Kills a command of the container `id` with everything it started. The Engine has no call for that.
@@ -180,14 +164,15 @@ enum Reading {
     Open,
 }
 
+/// Both streams, up to a limit.
 #[derive(Default)]
-struct Output {
+struct Collected {
     decoder: Stdcopy,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Output {
+impl Collected {
     /// Reads until the end, but no longer than `span`.
     async fn read_for(&mut self, connection: &mut Hijacked, span: Duration) -> Result<Reading> {
         let until = Instant::now() + span;
