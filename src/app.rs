@@ -88,6 +88,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     ));
     let locks = Arc::new(Locks::default());
     let node = Arc::new(Node::new(config.docker_endpoint.clone(), live.clone()));
+    let copying = logs.ended().clone();
     let images = Arc::new(Images::new(
         engine.clone(),
         Arc::clone(&store),
@@ -136,6 +137,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     let stats = Stats::new(Arc::clone(&store), Arc::clone(&images))?;
     show_figures(&store);
     let detached = Detached::default();
+    let ending = CancellationToken::new();
 
     let keeper = Arc::clone(&store);
     let keeping = tokio::spawn(Arc::clone(&store).keep());
@@ -147,6 +149,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         stats: Arc::clone(&stats),
         status,
         detached: detached.clone(),
+        ending: ending.clone(),
     };
     let routes = Routes::new(
         RuntimeServiceServer::new(runtime)
@@ -172,7 +175,16 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     );
     let watchdog = Arc::clone(&notifier);
     let watchdog = tokio::spawn(async move { watchdog.keep_alive().await });
-    let terminated = terminated(Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN)?;
+    let (terminated, copying_ended) = (terminated()?, copying.clone().cancelled_owned());
+    let (manager, limit) = (Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN);
+    let end = async move {
+        tokio::select! {
+            () = terminated => {}
+            () = copying_ended => {}
+        }
+        manager.stopping(limit);
+        ending.cancel();
+    };
     let reload = Reload {
         current: live,
         configuration,
@@ -192,7 +204,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     if let Some(server) = metrics {
         serve_metrics(server, stats, stop.clone())?;
     }
-    let ending = listen::serve(listeners, routes, terminated, config.shutdown_timeout).await;
+    let ending = listen::serve(listeners, routes, end, config.shutdown_timeout).await;
     greeting.abort();
     keeping.abort();
     reload.abort();
@@ -215,6 +227,10 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         spans.stop().await;
     }
     watchdog.abort();
+    if copying.is_cancelled() {
+        // The kubelet would see no container's end any more, and no line. The next dockside goes on with the logs.
+        bail!("container logs were not copied any more, for the reason told before");
+    }
     Ok(())
 }
 
@@ -355,8 +371,8 @@ fn lock_root(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Completes at the first signal that asks the process to end, which takes `limit` at most.
-fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Output = ()> + Send + 'static> {
+/// Completes at the first signal that asks the process to end.
+fn terminated() -> Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     Ok(async move {
@@ -364,6 +380,5 @@ fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Ou
             _ = terminate.recv() => info!("SIGTERM: finishing calls in flight"),
             _ = interrupt.recv() => info!("SIGINT: finishing calls in flight"),
         }
-        notifier.stopping(limit);
     })
 }

@@ -11,6 +11,7 @@ mod start;
 mod status;
 mod stop;
 mod update;
+mod watched;
 
 use std::sync::Arc;
 

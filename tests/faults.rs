@@ -8,6 +8,7 @@ mod ready;
 mod traces;
 
 mod faults {
+    mod answers;
     mod away;
     mod callers;
     mod ending;

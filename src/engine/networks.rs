@@ -16,11 +16,12 @@ impl Engine {
             return Ok(());
         }
         let action = format!("create network {name}");
-        match self.docker.create_network(request).await {
+        let create = self.docker.create_network(request);
+        match self.ask(&action, self.timeout, create).await {
             Ok(_) => Ok(()),
             // Another pod may have needed it at the same time.
             Err(_) if self.has_network(&name).await? => Ok(()),
-            Err(error) => Err(EngineError::from_bollard(&action, error)),
+            Err(error) => Err(error),
         }
     }
 

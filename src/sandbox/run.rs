@@ -71,7 +71,7 @@ impl Sandboxes {
         match sandbox::plan(request, &facts, &host) {
             // The Engine may have been given another runtime since it was asked.
             Err(Invalid { field, .. }) if field == "runtime_handler" => {
-                self.engine.forget_facts().await;
+                self.engine.doubt_facts();
                 Ok(sandbox::plan(request, &*self.engine.facts().await?, &host)?)
             }
             plan => Ok(plan?),

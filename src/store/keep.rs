@@ -175,7 +175,7 @@ async fn look(store: &Store, index: &Index, limit: &Semaphore, key: Key) {
         Ok(seen) => index.apply(ticket, seen),
         Err(error) => {
             // One that cannot be reached is told of where its events end.
-            let told = matches!(&error, Error::Engine(EngineError::Unreachable { .. }));
+            let told = matches!(&error, Error::Engine(error) if error.is_away());
             if index.fail(&ticket) && !told {
                 warn!("cannot look at what has changed, trying again: {error}");
             }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use cri::GetEventsRequest;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::{DEAF, Daemon, EngineProxy, container_of};
+use tonic::Code;
 
 async fn everything(daemon: &Daemon, sandbox: &str, container: &str) -> String {
     let mut runtime = daemon.runtime();
@@ -105,4 +108,46 @@ async fn the_end_does_not_wait_for_ever() {
     // Long before the grace is over.
     tokio::task::block_in_place(|| daemon.stop());
     stopping.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_to_events_does_not_hold_up_the_end() {
+    // Longer than the test would wait for the end.
+    let mut daemon = support::daemon!().flag("--shutdown-timeout=10m").start().await;
+    let answer = daemon.runtime().get_container_events(GetEventsRequest {}).await;
+    let mut events = answer.unwrap().into_inner();
+    let heard = tokio::spawn(async move {
+        loop {
+            match events.message().await {
+                Ok(Some(_)) => {}
+                other => return other,
+            }
+        }
+    });
+    let status = tokio::task::block_in_place(|| daemon.stop());
+    assert!(status.success(), "{status}");
+    let end = heard.await.unwrap().unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_copy_logs_any_more_ends() {
+    let mut daemon = support::daemon!().start().await;
+    let image = daemon.pull("busybox:1").await;
+    let pod = daemon.pod("busy");
+    let sandbox = daemon.run_pod(&pod).await;
+    let script = "while :; do echo line; sleep 0.1; done";
+    let config = container_of(&pod, "main", &image, &["sh", "-c", script]);
+    daemon.run_container(&sandbox, &pod, &config).await;
+    // Poll takes no more descriptors than this limit from then on: it fails, in the thread that waits for logs to change.
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let limit = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+    let status = tokio::task::block_in_place(|| daemon.wait());
+    assert_eq!(status.code(), Some(1), "{}", daemon.log());
+    assert!(daemon.log().contains("copying container logs ended"));
+    daemon.start_again().await;
 }

@@ -1,7 +1,12 @@
 //! ExecSync.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
+use serde_json::json;
+use support::{Action, EngineProxy, Rule, container_of};
 use tonic::Code;
 
 use super::{Node, stop};
@@ -138,4 +143,32 @@ async fn what_does_not_run_cannot_run_a_command() {
     );
     assert_eq!(code(&id, &[], 5).await, Code::InvalidArgument);
     assert_eq!(code(&id, &["true"], -1).await, Code::InvalidArgument);
+}
+
+/// The Engine tells a command's process for as long as it knows the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_has_got_the_commands_number_is_left_alone() {
+    let proxy = EngineProxy::start();
+    let daemon = support::daemon!().engine(proxy.socket()).start().await;
+    let image = daemon.pull("busybox:1").await;
+    let pod = daemon.pod("pod");
+    let sandbox = daemon.run_pod(&pod).await;
+    let id = daemon
+        .run_container(&sandbox, &pod, &container_of(&pod, "main", &image, super::SLEEP))
+        .await;
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    for state in [
+        json!({ "Running": true, "ExitCode": null, "Pid": stranger.id() }),
+        json!({ "Running": false, "ExitCode": 0, "Pid": stranger.id() }),
+    ] {
+        let told = Rule::on("GET", "/exec/{id}/json", Action::Answer(200, state));
+        proxy.rule(told);
+        let status = daemon.exec(&id, &["sleep", "7505"], 1).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        proxy.clear_rules();
+    }
+    let ended = stranger.try_wait().unwrap();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(ended.is_none(), "{ended:?}");
 }

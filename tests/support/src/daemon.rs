@@ -111,6 +111,11 @@ impl Daemon {
 
     fn end(&mut self, signal: &str) -> ExitStatus {
         self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits until the program ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the daemon runs");
         eventually("the daemon ends", PATIENCE, || child.try_wait().unwrap())
     }
