@@ -1,4 +1,4 @@
-//! How often the Engine is asked, for each CRI call: numbers that the README promises.
+//! How often the Engine is asked, for each CRI call: numbers that tests/bench/README.md promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
