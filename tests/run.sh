@@ -169,7 +169,7 @@ tests=
 if [ -n "$shown" ]; then wait "$shown" || true; fi
 for filter in "${wanted[@]}"; do
   count=$(sed -n 's/^test \(.*\) \.\.\. .*/\1/p' "$dir/logs/tests.log" | grep -cF -e "$filter") || true
-  if [ "$count" -gt 0 ]; then say "$filter: $count tests"; continue; fi
+  if [ "$count" -gt 0 ]; then say "$count tests have $filter in their names"; continue; fi
   say "no test's name contains $filter"
   [ "$status" != 0 ] || status=1
 done
