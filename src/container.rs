@@ -5,7 +5,7 @@ mod create;
 mod exec;
 mod exec_sync;
 mod pump;
-mod remove;
+pub(crate) mod remove;
 mod reopen_log;
 mod start;
 mod status;

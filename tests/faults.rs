@@ -13,5 +13,6 @@ mod faults {
     mod ending;
     mod input;
     mod raw;
+    mod removals;
     mod twice;
 }

@@ -9,7 +9,7 @@ use translate::{
     mounts, required, security,
 };
 
-use super::Containers;
+use super::{Containers, remove::take_away};
 use crate::{
     clock,
     engine::EngineError,
@@ -200,7 +200,6 @@ impl Containers {
             id = leftover.id,
             name, "removing a container of the same name that does not run"
         );
-        self.store.remove(&leftover.id);
-        Ok(self.engine.remove_container(&leftover.id).await?)
+        take_away(&self.engine, &self.store, &self.logs, &leftover.id).await
     }
 }

@@ -11,6 +11,7 @@ use translate::{
 use super::Sandboxes;
 use crate::{
     clock,
+    container::remove::take_away,
     error::{Error, Result},
     host::files,
     trace,
@@ -37,7 +38,8 @@ impl Sandboxes {
         let id = self.create_pause(&plan).await?;
         trace::about("pod_sandbox_id", &id);
         let _lock = self.locks.exclusive(&id).await;
-        self.store.add_sandbox(&id, plan.record.clone());
+        self.store
+            .add_sandbox(&id, plan.record.clone(), plan.host_network);
         let changing = self.store.changing(&id);
         // 4. Its process, its resolv.conf, its network.
         if let Err(error) = self.bring_up(&id, &plan, deadline).await {
@@ -159,11 +161,6 @@ impl Sandboxes {
         let known = self.store.sandbox(id).await.ok();
         let record = known.as_ref().map(|sandbox| &sandbox.record);
         self.network.disconnect(id, record, deadline).await?;
-        if let Err(error) = self.engine.remove_container(id).await {
-            self.store.changed(id);
-            return Err(error.into());
-        }
-        self.store.remove(id);
-        Ok(())
+        take_away(&self.engine, &self.store, &self.logs, id).await
     }
 }

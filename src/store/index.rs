@@ -28,7 +28,7 @@ use super::{
 };
 use crate::clock;
 use dirty::Dirty;
-pub(super) use read::{Found, Scope};
+pub(super) use read::{Found, PATIENCE, Scope, Trust};
 
 /// How long the ids of what was removed are kept: longer than any inspection takes.
 const TOMBSTONE: Duration = Duration::from_secs(600);
@@ -40,6 +40,13 @@ pub(super) enum Key {
     Object(String),
     /// All images.
     Images,
+}
+
+impl Key {
+    /// Whether it is one of these objects.
+    fn is_in(&self, objects: &HashMap<String, usize>) -> bool {
+        matches!(self, Self::Object(id) if objects.contains_key(id))
+    }
 }
 
 /// What an inspection has found.

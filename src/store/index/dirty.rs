@@ -49,10 +49,12 @@ impl Index {
         generation
     }
 
-    /// An object is about to be changed by a call of ours: it is looked at after that, unless somebody
-    /// wants to know now.
+    /// An object is about to be changed by a call of ours: it is looked at after that. The Engine answers no inspection
+    /// of a container that it is starting, so who wants to know meanwhile asks for its list.
     pub(in crate::store) fn hold(&self, id: &str) {
         *self.lock().held.entry(id.to_owned()).or_default() += 1;
+        // Whoever waits for it need not do so any more.
+        self.progress.notify_waiters();
     }
 
     /// That call is over.
@@ -71,8 +73,6 @@ impl Index {
 
     /// What is to be inspected now.
     pub(in crate::store) fn due(&self) -> Vec<Key> {
-        // Who only listens can wait for the end of a call.
-        let wanted = self.waiting.load(Ordering::Acquire) > 0;
         let now = Instant::now();
         let mut state = self.lock();
         let State {
@@ -84,9 +84,8 @@ impl Index {
         if !*listening {
             return Vec::new();
         }
-        let is_held = |key: &Key| matches!(key, Key::Object(id) if held.contains_key(id));
         let due = dirty.iter_mut().filter(|(key, mark)| {
-            mark.flying.is_none() && mark.retry.is_none_or(|when| when <= now) && (wanted || !is_held(key))
+            mark.flying.is_none() && mark.retry.is_none_or(|when| when <= now) && !key.is_in(held)
         });
         due.map(|(key, mark)| {
             mark.flying = Some(now);
@@ -98,9 +97,10 @@ impl Index {
     /// When a failed inspection is to be repeated.
     pub(in crate::store) fn next_retry(&self) -> Option<Instant> {
         let state = self.lock();
-        let marks = state.dirty.values().filter(|mark| mark.flying.is_none());
+        let marks = state.dirty.iter();
+        let marks = marks.filter(|(key, mark)| mark.flying.is_none() && !key.is_in(&state.held));
         marks
-            .filter_map(|mark| mark.retry)
+            .filter_map(|(_, mark)| mark.retry)
             .min()
             .filter(|_| state.listening)
     }

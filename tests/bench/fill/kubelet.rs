@@ -1,6 +1,9 @@
 //! Pods through dockside, by the calls that a kubelet makes.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use cri::{
     ContainerConfig, ContainerStatusRequest, CreateContainerRequest, DnsConfig, ImageFsInfoRequest,
@@ -12,6 +15,9 @@ use support::{Daemon, Images, Runtime, container_of};
 
 /// How often a full node is looked at, as a kubelet does every few seconds.
 const LOOKS: usize = 5;
+
+/// Between two lists while the node fills. A kubelet waits for a second; this gathers more of them.
+const RELIST: Duration = Duration::from_millis(100);
 
 /// A client. Its clones share two connections, as a kubelet's calls do, and know each other's pods.
 #[derive(Clone)]
@@ -121,6 +127,29 @@ impl Kubelet {
                 }
             }
         }
+    }
+
+    /// Lists all pods and containers over and over until `busy` is over; how long both lists took each time.
+    pub(crate) async fn relisted<T>(&self, busy: impl Future<Output = T>) -> Vec<Duration> {
+        let mut runtime = self.runtime.clone();
+        let mut took = Vec::new();
+        let relist = async {
+            loop {
+                let began = Instant::now();
+                let sandboxes = runtime.list_pod_sandbox(ListPodSandboxRequest::default()).await;
+                sandboxes.unwrap();
+                let containers = runtime.list_containers(ListContainersRequest::default()).await;
+                containers.unwrap();
+                took.push(began.elapsed());
+                tokio::time::sleep(RELIST).await;
+            }
+        };
+        tokio::select! {
+            _ = busy => {}
+            () = relist => {}
+        }
+        took.sort();
+        took
     }
 
     /// Removes all pods.

@@ -111,6 +111,16 @@ async fn measure(options: &Options, calls: String) -> Report {
         }
         println!("{}", report.last_round());
     }
+    let pods: Vec<_> = (0..options.pods)
+        .map(|n| daemon.pod(&format!("seen-{n}")))
+        .collect();
+    report.relists[0] = kubelet
+        .relisted(fill(pods, options.parallel, |pod| {
+            let kubelet = kubelet.clone();
+            async move { drop(kubelet.run_pod(pod).await) }
+        }))
+        .await;
+    report.relists[1] = kubelet.relisted(kubelet.remove_pods(options.parallel)).await;
     report
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Report {
     calls: String,
     dockside: Vec<(Took, Times, Memory)>,
     engine: Vec<Took>,
+    /// How long lists took while the node was filled and emptied, in order of length.
+    pub(crate) relists: [Vec<Duration>; 2],
 }
 
 impl Report {
@@ -68,6 +70,7 @@ impl Report {
             calls,
             dockside: Vec::new(),
             engine: Vec::new(),
+            relists: [Vec::new(), Vec::new()],
         }
     }
 
@@ -166,6 +169,18 @@ impl fmt::Display for Report {
             self.memory(|memory| memory.anonymous),
             self.memory(|memory| memory.peak),
         )?;
+        writeln!(f, "Both lists together, asked for again and again:")?;
+        for (name, took) in ["fills", "is emptied"].iter().zip(&self.relists) {
+            let of_all = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+            writeln!(
+                f,
+                "  while the node {name:<11} median {:.1} ms, p90 {:.1} ms, the slowest of {} {:.1} ms",
+                of_all(50),
+                of_all(90),
+                took.len(),
+                of_all(100),
+            )?;
+        }
         write!(f, "Engine calls of one pod: {}", self.calls)
     }
 }

@@ -183,7 +183,6 @@ impl Daemon {
         }
         for id in ids {
             let pin = format!("/run/netns/dockside-{id}");
-            // A daemon of another test that has just started takes pins of removed sandboxes away, too.
             let _ = Command::new("umount").args(["-l", &pin]).output();
             let _ = fs::remove_file(pin);
         }

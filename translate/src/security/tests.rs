@@ -212,6 +212,36 @@ fn groups_and_policy() {
 }
 
 #[test]
+fn who_cannot_be_is_blamed_on_what_has_said_it() {
+    let with = |uid, name: &str| Context {
+        run_as_user: uid,
+        run_as_username: name.to_owned(),
+        ..Default::default()
+    };
+    for (context, image_user, field) in [
+        (with(None, ""), "www", "config.image"),
+        (
+            with(number(7), ""),
+            "www",
+            "config.linux.security_context.run_as_user",
+        ),
+        (
+            with(number(7), "www"),
+            "",
+            "config.linux.security_context.run_as_username",
+        ),
+    ] {
+        let host = HostView {
+            image_user: image_user.to_owned(),
+            accounts: Accounts::read("far:x:7:99999999999\n", ""),
+            ..HostView::default()
+        };
+        let error = refused(&context, &facts(), &host);
+        assert_eq!(error.field, field, "{error}");
+    }
+}
+
+#[test]
 fn seccomp_profiles() {
     let host = HostView {
         seccomp_profile: Some("{ \"defaultAction\" : \"SCMP_ACT_ALLOW\" }\n".to_owned()),
