@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use report::Scenario;
 use scenarios::{
-    apparmor, cri_dockerd, doctor, engine, extra, kubelet, limits, numbers, reboot, restart, setup,
+    apparmor, cri_dockerd, doctor, engine, extra, kubelet, limits, numbers, reboot, restart, selinux, setup,
     statistics, switch,
 };
 
@@ -48,6 +48,11 @@ fn boots() -> [Boot; 3] {
                 scenario!(limits::no_swap_and_small_limits_outlive_a_daemon_reload),
                 scenario!(limits::a_container_that_runs_out_of_memory_ends_whole),
                 scenario!(apparmor::profiles_are_in_force),
+                scenario!(selinux::the_containers_of_a_pod_share_a_label, on_request: true),
+                scenario!(selinux::labels_are_those_that_are_asked_for, on_request: true),
+                scenario!(selinux::what_is_privileged_is_not_held, on_request: true),
+                scenario!(selinux::volumes::mounts_are_labelled_where_it_is_asked_for, on_request: true),
+                scenario!(selinux::a_confined_pod_has_all_it_needs, on_request: true),
                 scenario!(statistics::statistics_are_the_kernels),
                 scenario!(restart::a_restart_of_dockside_changes_nothing),
                 scenario!(restart::a_killed_dockside_comes_back),

@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod numbers;
 pub(crate) mod reboot;
 pub(crate) mod restart;
+pub(crate) mod selinux;
 pub(crate) mod setup;
 pub(crate) mod statistics;
 pub(crate) mod switch;
