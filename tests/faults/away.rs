@@ -181,7 +181,7 @@ async fn an_engine_that_does_not_come_to_answer_is_not_waited_for_for_ever() {
     restarts(&proxy);
     let options = support::daemon!().engine(proxy.socket());
     let daemon = options.flag("--runtime-request-timeout=1s").start().await;
-    let waiting: Vec<_> = (0..20)
+    let waiting: Vec<_> = (0..100)
         .map(|_| {
             let mut runtime = daemon.runtime();
             let call = async move { runtime.runtime_config(cri::RuntimeConfigRequest {}).await };
