@@ -63,6 +63,7 @@ pub(super) fn check(node: &Node<'_>) -> Vec<Finding> {
     findings.push(live_restore(view));
     findings.push(remap(view));
     findings.push(data(node, view));
+    findings.extend(dropped_lines(node));
     findings.push(store(view));
     findings.push(pause(node, view));
     findings.push(capability(view));
@@ -139,6 +140,21 @@ fn data(node: &Node<'_>, view: &View) -> Finding {
             ),
         ),
     }
+}
+
+/// The Engine adds the options of its own configuration to each container's, and this one cannot be overridden.
+fn dropped_lines(node: &Node<'_>) -> Option<Finding> {
+    let file = "/etc/docker/daemon.json";
+    let options: Value = serde_json::from_str(&node.read(file)?).ok()?;
+    (options["log-opts"]["mode"] == "non-blocking").then(|| {
+        Finding::new(
+            Severity::Warning,
+            "engine-logs",
+            format!("{file} has \"mode\": \"non-blocking\" in \"log-opts\""),
+            "the Engine drops lines of containers that write faster than it does, and `kubectl logs` lacks them",
+            "remove \"mode\" and \"max-buffer-size\" there, then: systemctl restart docker",
+        )
+    })
 }
 
 fn store(view: &View) -> Finding {

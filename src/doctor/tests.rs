@@ -127,6 +127,17 @@ fn each_fault_is_noticed_with_its_reason_and_its_remedy() {
             "vfs",
         ),
         (
+            |n| {
+                n.file(
+                    "/etc/docker/daemon.json",
+                    r#"{"log-opts": {"mode": "non-blocking"}}"#,
+                )
+            },
+            "engine-logs",
+            Severity::Warning,
+            "non-blocking",
+        ),
+        (
             |n| n.gone("/var/lib/docker/containers"),
             "engine-data",
             Severity::Error,
