@@ -6,9 +6,11 @@
 #   --binary  the program to put into it, which must run here; without it a static one is built (deploy/static.sh)
 #   OUTPUT    the package's file, or the directory to put it into (target/deploy)
 #
-# Needs dpkg-deb, and what deploy/static.sh needs. The same sources give the same package.
+# Needs dpkg-deb, and what deploy/static.sh needs. The same sources give the same package. Its version is the program's,
+# with the last commit's time and name behind it unless that has the tag v<version>, so that a later one is an upgrade.
 #
-# Read from the environment: what deploy/static.sh reads; SOURCE_DATE_EPOCH (the time of the last commit).
+# Read from the environment: what deploy/static.sh reads; SOURCE_DATE_EPOCH (the time of the last commit); DEBFULLNAME and
+# DEBEMAIL, who gives the package away.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 die() { printf 'package: %s\n' "$*" >&2; exit 1; }
@@ -44,6 +46,10 @@ put 644 deploy/systemd/dockside.socket usr/lib/systemd/system/dockside.socket
 put 644 deploy/debian/copyright usr/share/doc/dockside/copyright
 put 644 deploy/switch.md usr/share/doc/dockside/switch.md
 put 644 README.md usr/share/doc/dockside/README.md
+put 644 FIELDS.md usr/share/doc/dockside/FIELDS.md
+deploy/licences.sh >"$work/THIRD-PARTY"
+gzip -9 --no-name "$work/THIRD-PARTY"
+put 644 "$work/THIRD-PARTY.gz" usr/share/doc/dockside/THIRD-PARTY.gz
 # The program describes its options itself: manual page, completions and the configuration file say what it does.
 "$binary" man >"$work/man"
 "$binary" completions bash >"$work/bash"
@@ -59,6 +65,26 @@ put 644 "$work/config" etc/dockside/config.toml
 install -d -m 755 "$tree/etc/dockside/config.d"
 
 version=$("$binary" --version | awk '{print $2}')
+commit=
+if [ "$(git rev-parse --show-toplevel 2>/dev/null)" = "$PWD" ]; then
+  commit=$(git log -1 --format=%h --abbrev=10)
+  [ "$(git tag --points-at HEAD --list "v$version")" ] ||
+    version+=+git$(TZ=UTC git log -1 --format=%cd.%h --abbrev=10 --date=format-local:%Y%m%d.%H%M%S)
+fi
+: "${SOURCE_DATE_EPOCH:=$([ -z "$commit" ] && date +%s || git log -1 --format=%ct)}"
+export SOURCE_DATE_EPOCH
+maintainer="${DEBFULLNAME:-the authors of dockside} <${DEBEMAIL:-dockside@package.invalid}>"
+cat >"$work/changelog" <<TEXT
+dockside ($version) unstable; urgency=medium
+
+  * Built from ${commit:+commit $commit of }the sources of version ${version%%+*}.
+
+ -- $maintainer  $(LC_ALL=C date -Ru -d "@$SOURCE_DATE_EPOCH")
+TEXT
+gzip -9 --no-name "$work/changelog"
+# Of a package without a Debian revision it has this name.
+put 644 "$work/changelog.gz" usr/share/doc/dockside/changelog.gz
+
 # A program that is not static runs where its C library is at least as new as here.
 relations='Recommends: docker.io | docker-ce'
 if readelf -d "$binary" | grep -q NEEDED; then
@@ -72,7 +98,7 @@ cat >"$tree/DEBIAN/control" <<TEXT
 Package: dockside
 Version: $version
 Architecture: $(dpkg --print-architecture)
-Maintainer: the authors of dockside <dockside@localhost>
+Maintainer: $maintainer
 Installed-Size: $(du -sk --exclude DEBIAN "$tree" | cut -f1)
 Section: admin
 Priority: optional
@@ -84,10 +110,10 @@ Description: runs Kubernetes pods on Docker Engine
  same node. It takes the place of cri-dockerd, on the same socket and with the
  same names and labels, and its pods run on.
 TEXT
-(cd "$tree" && find . -path ./DEBIAN -prune -o -type f -printf '%P\n' | LC_ALL=C sort | xargs md5sum) >"$tree/DEBIAN/md5sums"
+# What an administrator may change is not among it: dpkg knows that file's sum itself.
+(cd "$tree" && find . \( -path ./DEBIAN -o -path ./etc \) -prune -o -type f -printf '%P\n' | LC_ALL=C sort | xargs md5sum) \
+  >"$tree/DEBIAN/md5sums"
 
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
-export SOURCE_DATE_EPOCH
 find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 mkdir -p "$([ "${output%.deb}" != "$output" ] && dirname "$output" || echo "$output")"
 dpkg-deb --root-owner-group -Zxz --build "$tree" "$output"

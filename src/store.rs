@@ -8,6 +8,7 @@ mod check;
 mod containers;
 mod images;
 mod index;
+mod inspect;
 mod keep;
 mod sandboxes;
 mod view;
@@ -31,7 +32,7 @@ use crate::{
     logs::{LogSpec, Logs},
 };
 pub use changes::{Change, Changes};
-use index::{Found, Index, Key, Scope, Seen};
+use index::{Found, Index, Key, Scope, Seen, Trust};
 pub use view::{ContainerView, SandboxView};
 
 /// A sandbox's lasting part.
@@ -168,8 +169,7 @@ impl Store {
         }
     }
 
-    /// The same for a call that is being made; what others do to the object until its end is not looked at
-    /// unless somebody wants to know.
+    /// The same for a call that is being made: the object is looked at after its end.
     pub fn changing<'a>(&'a self, id: &'a str) -> Changing<'a> {
         if let Some(index) = &self.index {
             index.hold(id);
@@ -180,7 +180,13 @@ impl Store {
     /// The memory, where it may answer for `scope`.
     async fn memory(&self, scope: Scope<'_>) -> Option<&Index> {
         let index = self.index.as_deref()?;
-        index.settled(scope).await.then_some(index)
+        (index.settled(scope).await == Trust::Whole).then_some(index)
+    }
+
+    /// The same for who is content with what was seen last of objects that cannot be inspected now.
+    async fn last_seen(&self) -> Option<&Index> {
+        let index = self.index.as_deref()?;
+        (index.settled(Scope::All).await != Trust::None).then_some(index)
     }
 
     /// An inspected object; its log is brought up to that.

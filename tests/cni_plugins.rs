@@ -137,7 +137,7 @@ fn block_on<T>(test: impl Future<Output = T>) -> T {
 
 /// Listens, once the connections of the listener before have ended.
 fn listen(at: &str) -> TcpListener {
-    let give_up = std::time::Instant::now() + Duration::from_secs(5);
+    let give_up = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         match TcpListener::bind(at) {
             Ok(listener) => return listener,
@@ -153,7 +153,7 @@ fn ask(node: &Namespace, pod: &Namespace, at: SocketAddr) -> String {
     let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
     let mut answer = String::new();
     node.within(|| {
-        let mut client = TcpStream::connect_timeout(&at, Duration::from_secs(5)).unwrap();
+        let mut client = TcpStream::connect_timeout(&at, Duration::from_secs(30)).unwrap();
         client.read_to_string(&mut answer).unwrap();
     });
     server.join().unwrap();

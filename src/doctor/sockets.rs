@@ -15,6 +15,12 @@ const OTHERS: [(&str, &str); 3] = [
     ("dockershim", "/run/dockershim.sock"),
 ];
 
+/// cri-dockerd's units, as its packages name them and as Kubespray does.
+const CRI_DOCKERD: [[&str; 2]; 2] = [
+    ["cri-docker.socket", "cri-docker.service"],
+    ["cri-dockerd.socket", "cri-dockerd.service"],
+];
+
 pub(super) fn check(node: &Node<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> = node
         .config
@@ -68,26 +74,30 @@ fn units(node: &Node<'_>) -> Finding {
             .iter()
             .any(|target| node.exists(format!("/etc/systemd/system/{target}/{unit}")))
     };
-    let cri_dockerd: Vec<_> = ["cri-docker.socket", "cri-docker.service"]
+    let cri_dockerd: Vec<_> = CRI_DOCKERD
         .into_iter()
-        .filter(|unit| enabled(unit))
+        .filter(|pair| pair.iter().any(|unit| enabled(unit)))
+        .flatten()
         .collect();
+    let found: Vec<_> = cri_dockerd.iter().copied().filter(|unit| enabled(unit)).collect();
+    let (found, theirs) = (found.join(", "), cri_dockerd.join(" "));
     let ours = enabled("dockside.socket") || enabled("dockside.service");
-    match (cri_dockerd.is_empty(), ours) {
+    match (found.is_empty(), ours) {
         (false, true) => Finding::new(
             Severity::Error,
             "units",
-            format!("{} and dockside are both enabled", cri_dockerd.join(", ")),
+            format!("{found} and dockside are both enabled"),
             "they serve the same path, so systemd starts only one of them at the next boot, and which is chance",
-            "systemctl disable cri-docker.socket cri-docker.service",
+            format!("systemctl disable {theirs}"),
         ),
         (false, false) => Finding::new(
             Severity::Note,
             "units",
-            format!("{} is enabled, dockside is not", cri_dockerd.join(", ")),
+            format!("{found} is enabled, dockside is not"),
             "this node runs its pods by cri-dockerd; dockside takes them over while they run",
-            "systemctl disable --now cri-docker.socket cri-docker.service && \
-             systemctl enable --now dockside.socket dockside.service",
+            format!(
+                "systemctl disable --now {theirs} && systemctl enable --now dockside.socket dockside.service"
+            ),
         ),
         (true, true) => Finding::ok("units", "dockside starts with the node"),
         (true, false) => Finding::new(

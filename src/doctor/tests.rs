@@ -243,6 +243,12 @@ fn each_fault_is_noticed_with_its_reason_and_its_remedy() {
             Severity::Error,
             "cri-docker.service and dockside are both enabled",
         ),
+        (
+            |n| n.file("/etc/systemd/system/sockets.target.wants/cri-dockerd.socket", ""),
+            "units",
+            Severity::Error,
+            "cri-dockerd.socket and dockside are both enabled",
+        ),
     ];
     for (spoil, check, severity, seen) in cases {
         let mut made = Made::new();

@@ -10,7 +10,7 @@ use translate::{
     status,
 };
 
-use super::{ContainerView, Found, Sandbox, SandboxView, Scope, Store};
+use super::{ContainerView, Found, Sandbox, SandboxView, Scope, Store, inspect};
 use crate::error::{Error, Result};
 
 impl Store {
@@ -33,20 +33,14 @@ impl Store {
         Ok(items.iter().map(encoded).collect())
     }
 
-    /// The sandboxes that `wanted` lets pass, with what was inspected of them.
+    /// The sandboxes that `wanted` lets pass, with what was inspected of them last.
     pub async fn sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<Arc<SandboxView>>> {
-        if let Some(memory) = self.memory(Scope::All).await {
+        if let Some(memory) = self.last_seen().await {
             return Ok(memory.sandboxes(wanted, Arc::clone));
         }
-        let mut views = Vec::new();
-        for item in self.ask_sandboxes(wanted).await? {
-            match self.ask_sandbox(&item.id).await {
-                // Removed in between.
-                Err(error) if error.is_not_found() => {}
-                view => views.push(view?),
-            }
-        }
-        Ok(views)
+        let items = self.ask_sandboxes(wanted).await?;
+        let ask = |item: cri::PodSandbox| async move { self.ask_sandbox(&item.id).await };
+        inspect::all(items.into_iter().map(ask)).await
     }
 
     /// One sandbox, by its id or the beginning of it, with its containers where these are remembered.

@@ -6,6 +6,9 @@ use tonic::Code;
 
 use super::{Node, stop};
 
+/// How long anything may take that does not wait for hours.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How many processes of the container have this in their command lines.
 async fn processes(node: &Node, id: &str, part: &str) -> usize {
     // The pattern does not match itself.
@@ -61,10 +64,7 @@ async fn a_timeout_kills_everything_that_was_started() {
         let status = node.daemon.exec(&id, &["sh", "-c", script], 1).await.unwrap_err();
         let took = began.elapsed();
         assert_eq!(status.code(), Code::DeadlineExceeded, "{name}: {status}");
-        assert!(
-            (Duration::from_secs(1)..Duration::from_secs(5)).contains(&took),
-            "{name}: {took:?}"
-        );
+        assert!(took >= Duration::from_secs(1), "{name}: {took:?}");
         assert_eq!(processes(&node, &id, "sleep 7101").await, 0, "{name}");
     }
     // The container itself goes on.
@@ -76,29 +76,28 @@ async fn a_caller_that_hangs_up_ends_the_command() {
     let node = Node::new().await;
     let id = node.asleep(|_| {}).await;
     let command = ["sh", "-c", "sleep 7202; true"];
-    let call = node.daemon.exec(&id, &command, 0);
-    tokio::time::timeout(Duration::from_secs(1), call)
-        .await
-        .expect_err("it would last for hours");
-    let began = Instant::now();
-    while processes(&node, &id, "sleep 7202").await > 0 {
-        assert!(began.elapsed() < Duration::from_secs(5), "the command goes on");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let runs = async |wanted: bool| {
+        let began = Instant::now();
+        while (processes(&node, &id, "sleep 7202").await > 0) != wanted {
+            assert!(began.elapsed() < PATIENCE, "that it runs is not {wanted}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        answer = node.daemon.exec(&id, &command, 0) => panic!("it would last for hours: {answer:?}"),
+        () = runs(true) => {}
     }
+    runs(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_in_the_background_does_not_hold_the_answer() {
     let node = Node::new().await;
     let id = node.asleep(|_| {}).await;
-    let began = Instant::now();
-    let answer = node
-        .daemon
-        .exec(&id, &["sh", "-c", "echo done; sleep 7303 &"], 0)
-        .await
-        .unwrap();
+    let command = ["sh", "-c", "echo done; sleep 7303 &"];
+    let answer = tokio::time::timeout(PATIENCE, node.daemon.exec(&id, &command, 0)).await;
+    let answer = answer.expect("an answer before the child ends").unwrap();
     assert_eq!((&*answer.stdout, answer.exit_code), (&b"done\n"[..], 0));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

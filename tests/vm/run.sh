@@ -65,6 +65,7 @@ crates=(-p vm-tests)
 [ -n "${DOCKSIDE_VM_PACKAGE:-}" ] || crates+=(-p dockside)
 "$cargo" build --locked --profile "$profile" "${crates[@]}" 9>&-
 built=$target/${profile/#dev/debug}
+"$built/vm-tests" check "${filters[@]}" || die "nothing is booted"
 
 step "payload"
 payload=$dir/payload
@@ -87,7 +88,7 @@ echo "export DOCKSIDE_VM_POLLING=${DOCKSIDE_VM_POLLING:-2}" >>"$payload/env"
 echo "${filters[*]}" >"$payload/filter"
 [ -z "${DOCKSIDE_VM_EXTRA:-}" ] || cp -a "$DOCKSIDE_VM_EXTRA" "$payload/extra"
 rm -f "$dir/payload.img" "$dir/journal.gz"
-truncate -s 256M "$dir/payload.img"
+truncate -s $(($(du -sm "$payload" | cut -f1) + 64))M "$dir/payload.img"
 mkfs.ext4 -q -F -O ^has_journal -d "$payload" "$dir/payload.img"
 truncate -s 64M "$dir/journal.gz"
 

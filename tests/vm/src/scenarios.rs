@@ -5,6 +5,7 @@ pub(crate) mod cri_dockerd;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod extra;
+pub(crate) mod kubelet;
 pub(crate) mod limits;
 pub(crate) mod numbers;
 pub(crate) mod reboot;
