@@ -11,7 +11,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The ids of all containers, and of those with statistics.
 async fn told(daemon: &Daemon) -> [Vec<String>; 2] {
     let mut runtime = daemon.runtime();
-    let (list, stats) = (ListContainersRequest::default(), ListContainerStatsRequest::default());
+    let (list, stats) = (
+        ListContainersRequest::default(),
+        ListContainerStatsRequest::default(),
+    );
     let listed = tokio::time::timeout(PATIENCE, runtime.list_containers(list)).await;
     let listed = listed.unwrap().unwrap().into_inner().containers;
     let counted = tokio::time::timeout(PATIENCE, runtime.list_container_stats(stats)).await;
