@@ -5,7 +5,7 @@ mod docker;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 use translate::{
     Invalid, answer::ContainerInspect, labels::SandboxRecord, namespaces::NetworkPlugin as Plan,
 };
@@ -44,6 +44,7 @@ impl Network {
             NetworkPlugin::Docker => Self::Docker(DockerNetwork {
                 subnets: config.pod_cidrs(),
                 mtu: config.network_plugin_mtu,
+                making: Mutex::default(),
             }),
         })
     }

@@ -6,22 +6,19 @@ use serde::de::IgnoredAny;
 use super::{Engine, EngineError, raw};
 
 impl Engine {
-    /// Creates a network unless there is one of that name.
+    /// Creates a network unless there is one of that name. Not to be called twice at a time.
     ///
     /// Looked for first: before 25.0 the Engine does not answer with a conflict of names, but complains of what else the two
-    /// would share, in many words.
+    /// would share, in many words, and that also of one that is not made yet.
     pub async fn ensure_network(&self, request: NetworkCreateRequest) -> Result<(), EngineError> {
         let name = request.name.clone();
         if self.has_network(&name).await? {
             return Ok(());
         }
-        let action = format!("create network {name}");
         let create = self.docker.create_network(request);
-        match self.ask(&action, self.timeout, create).await {
-            Ok(_) => Ok(()),
-            // Another pod may have needed it at the same time.
-            Err(_) if self.has_network(&name).await? => Ok(()),
-            Err(error) => Err(error),
+        match self.ask(&format!("create network {name}"), self.timeout, create).await {
+            Err(error) if !error.is_conflict() => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use tokio::sync::Mutex;
 use translate::answer::ContainerInspect;
 
 use crate::{engine::Engine, error::Result};
@@ -12,17 +13,20 @@ pub(super) const NAME: &str = "dockside";
 const BRIDGE: &str = "dockside0";
 
 /// Pods on a bridge network of the Engine.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DockerNetwork {
     /// Address ranges, one per family; empty leaves the choice to the Engine.
     pub subnets: Vec<String>,
     /// The bridge's MTU; 0 leaves it to the Engine.
     pub mtu: u16,
+    /// One pod at a time makes the network.
+    pub making: Mutex<()>,
 }
 
 impl DockerNetwork {
     /// Creates the network unless it is there.
     pub async fn ensure(&self, engine: &Engine) -> Result<()> {
+        let _making = self.making.lock().await;
         let mut options = vec![("com.docker.network.bridge.name".to_owned(), BRIDGE.to_owned())];
         if self.mtu != 0 {
             options.push(("com.docker.network.driver.mtu".into(), self.mtu.to_string()));

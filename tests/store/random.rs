@@ -80,7 +80,7 @@ impl Node<'_> {
             7 => post(format!("/containers/{id}/kill")),
             8 => post(format!("/containers/{id}/start")),
             9 => post(format!(
-                "/containers/{id}/rename?name=r{}_{}_{}",
+                "/containers/{id}/rename?name=k8s_r{}_{}_{}",
                 self.count,
                 self.daemon.name(),
                 &id[..12]
