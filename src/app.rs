@@ -32,7 +32,7 @@ use crate::{
     logging::Logging,
     logs::Logs,
     metrics,
-    network::Network,
+    network::{Evidence, Network},
     node::Node,
     reload::{self, Reload},
     sandbox::Sandboxes,
@@ -46,8 +46,9 @@ use crate::{
 /// CRI's limit for one message in either direction; tonic's own is a quarter of it.
 const MAX_MESSAGE: usize = 16 << 20;
 
-/// Between two attempts to reach an Engine that is not there yet.
+/// Between two attempts to reach an Engine that is not there yet, or to do what has to be done once.
 const RETRY: Duration = Duration::from_secs(2);
+const RETRY_AT_MOST: Duration = Duration::from_secs(60);
 
 /// What the end takes beside waiting for calls.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -87,6 +88,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     ));
     let locks = Arc::new(Locks::default());
     let node = Arc::new(Node::new(config.docker_endpoint.clone(), live.clone()));
+    let copying = logs.ended().clone();
     let images = Arc::new(Images::new(
         engine.clone(),
         Arc::clone(&store),
@@ -135,6 +137,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     let stats = Stats::new(Arc::clone(&store), Arc::clone(&images))?;
     show_figures(&store);
     let detached = Detached::default();
+    let ending = CancellationToken::new();
 
     let keeper = Arc::clone(&store);
     let keeping = tokio::spawn(Arc::clone(&store).keep());
@@ -146,6 +149,7 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         stats: Arc::clone(&stats),
         status,
         detached: detached.clone(),
+        ending: ending.clone(),
     };
     let routes = Routes::new(
         RuntimeServiceServer::new(runtime)
@@ -171,7 +175,16 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     );
     let watchdog = Arc::clone(&notifier);
     let watchdog = tokio::spawn(async move { watchdog.keep_alive().await });
-    let terminated = terminated(Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN)?;
+    let (terminated, copying_ended) = (terminated()?, copying.clone().cancelled_owned());
+    let (manager, limit) = (Arc::clone(&notifier), 2 * config.shutdown_timeout + MARGIN);
+    let end = async move {
+        tokio::select! {
+            () = terminated => {}
+            () = copying_ended => {}
+        }
+        manager.stopping(limit);
+        ending.cancel();
+    };
     let reload = Reload {
         current: live,
         configuration,
@@ -181,13 +194,17 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
     };
     let reload = tokio::spawn(reload.watch()?);
     notifier.ready();
-    let greeting = tokio::spawn(greet(engine, sandboxes, containers, looked, keeper, notifier));
+    let compare = config.store_options().check_interval;
+    let greeting = tokio::spawn(async move {
+        greet(&engine, &keeper, &notifier).await;
+        tidy(&sandboxes, &containers, &looked, compare).await;
+    });
     let stop = CancellationToken::new();
     let streaming = tokio::spawn(streams.serve(stop.clone().cancelled_owned()));
     if let Some(server) = metrics {
         serve_metrics(server, stats, stop.clone())?;
     }
-    let ending = listen::serve(listeners, routes, terminated, config.shutdown_timeout).await;
+    let ending = listen::serve(listeners, routes, end, config.shutdown_timeout).await;
     greeting.abort();
     keeping.abort();
     reload.abort();
@@ -210,6 +227,10 @@ pub async fn run(config: Config, logging: Logging) -> Result<()> {
         spans.stop().await;
     }
     watchdog.abort();
+    if copying.is_cancelled() {
+        // The kubelet would see no container's end any more, and no line. The next dockside goes on with the logs.
+        bail!("container logs were not copied any more, for the reason told before");
+    }
     Ok(())
 }
 
@@ -251,15 +272,8 @@ fn serve_metrics(server: metrics::Server, stats: Arc<Stats>, stop: CancellationT
     Ok(())
 }
 
-/// Meets the Engine as soon as it is there, and tidies up what was lost while dockside was away.
-async fn greet(
-    engine: Engine,
-    sandboxes: Arc<Sandboxes>,
-    containers: Arc<Containers>,
-    images: Arc<Images>,
-    store: Arc<Store>,
-    notifier: Arc<Notifier>,
-) {
+/// Meets the Engine as soon as it is there.
+async fn greet(engine: &Engine, store: &Store, notifier: &Notifier) {
     let mut told = false;
     loop {
         match engine.facts().await {
@@ -290,17 +304,41 @@ async fn greet(
         warn!("cannot go on with the containers' logs: {error}");
         tokio::time::sleep(RETRY).await;
     }
-    if let Err(error) = containers.resume().await {
-        warn!("cannot keep what was written into containers' cgroups: {error}");
+}
+
+/// Takes over what was there before and removes what was lost while dockside was away; networks again at each `interval`.
+async fn tidy(sandboxes: &Sandboxes, containers: &Containers, images: &Images, interval: Duration) {
+    let resume = || containers.resume();
+    let adopt = || sandboxes.adopt();
+    let look = || images.sweep();
+    tokio::join!(
+        until_done("keep what was written into containers' cgroups", resume),
+        until_done("adopt sandboxes of another runtime", adopt),
+        until_done("remove containers that were made to look into images", look),
+        tidy_networks(sandboxes, interval),
+    );
+}
+
+/// Takes down the networks of sandboxes that are gone, for ever.
+async fn tidy_networks(sandboxes: &Sandboxes, interval: Duration) {
+    const WHAT: &str = "tidy up the networks of sandboxes that are gone";
+    until_done(WHAT, || sandboxes.sweep(Evidence::RecordsAndPins)).await;
+    if let Err(error) = sandboxes.collect().await {
+        warn!("cannot let plugins forget what is gone: {error}");
     }
-    if let Err(error) = sandboxes.adopt().await {
-        warn!("cannot adopt sandboxes of another runtime: {error}");
+    loop {
+        tokio::time::sleep(interval).await;
+        until_done(WHAT, || sandboxes.sweep(Evidence::Records)).await;
     }
-    if let Err(error) = sandboxes.sweep().await {
-        warn!("cannot tidy up the networks of sandboxes that are gone: {error}");
-    }
-    if let Err(error) = images.sweep().await {
-        warn!("cannot remove containers that were made to look into images: {error}");
+}
+
+/// Repeats what the Engine, or the node, may refuse just now.
+async fn until_done<F: Future<Output = crate::error::Result<()>>>(what: &str, step: impl Fn() -> F) {
+    let mut pause = RETRY;
+    while let Err(error) = step().await {
+        warn!("cannot {what}, trying again: {error}");
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(RETRY_AT_MOST);
     }
 }
 
@@ -333,8 +371,8 @@ fn lock_root(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Completes at the first signal that asks the process to end, which takes `limit` at most.
-fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Output = ()> + Send + 'static> {
+/// Completes at the first signal that asks the process to end.
+fn terminated() -> Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     Ok(async move {
@@ -342,6 +380,5 @@ fn terminated(notifier: Arc<Notifier>, limit: Duration) -> Result<impl Future<Ou
             _ = terminate.recv() => info!("SIGTERM: finishing calls in flight"),
             _ = interrupt.recv() => info!("SIGINT: finishing calls in flight"),
         }
-        notifier.stopping(limit);
     })
 }

@@ -25,16 +25,13 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 use translate::{
     Invalid,
-    cni::{
-        capabilities::{Capabilities, Cidr},
-        result::ResultError,
-    },
+    cni::capabilities::{Capabilities, Cidr},
 };
 
 pub use invoke::InvokeError;
 pub use watch::NotReady;
 
-use cache::Cache;
+use cache::{Cache, Found};
 use invoke::Plugins;
 use watch::Watch;
 
@@ -144,17 +141,6 @@ pub enum CniError {
         /// What happened.
         cause: io::Error,
     },
-    /// A result in the cache makes no sense.
-    #[error("CNI cache {}: result: {cause}", path.display())]
-    CachedResult {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        cause: ResultError,
-    },
-    /// The cache knows nothing of a pod that is to be checked.
-    #[error("sandbox {0} has no recorded network")]
-    NotAttached(String),
     /// The deadline passed while the plugins of other pods were running.
     #[error("the plugins of other pods were still running at the deadline")]
     Busy,
@@ -222,25 +208,17 @@ impl Cni {
     }
 
     /// The addresses of a sandbox that was added before, be it by another process; `None` if
-    /// nothing is recorded of it. Reads a few small files.
+    /// nothing is recorded of it, and none if what is recorded makes no sense.
     ///
     /// # Errors
     ///
     /// A record that cannot be read.
-    pub fn addresses(&self, sandbox_id: &str) -> Result<Option<Vec<IpAddr>>, CniError> {
-        let preferred = self.watch.network().ok().map(|network| network.name.clone());
-        for found in self.cache.find(sandbox_id, INTERFACE, preferred.as_deref())? {
-            let Some(result) = found.entry.as_ref().and_then(|entry| entry.result()) else {
-                continue;
-            };
-            return translate::cni::result::addresses(result, INTERFACE)
-                .map(Some)
-                .map_err(|cause| CniError::CachedResult {
-                    path: found.path.clone(),
-                    cause,
-                });
-        }
-        Ok(None)
+    pub async fn addresses(&self, sandbox_id: &str) -> Result<Option<Vec<IpAddr>>, CniError> {
+        let current = self.watch.network().ok();
+        let found = self.recorded(sandbox_id, current.as_deref()).await?;
+        let recorded = !found.is_empty();
+        let addresses = found.into_iter().find_map(Found::addresses);
+        Ok(recorded.then(|| addresses.unwrap_or_default()))
     }
 
     /// Waits until no pod is being added, and keeps others from it.

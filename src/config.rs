@@ -49,7 +49,7 @@ pub struct Config {
     #[arg(long, value_name = "STATE", default_value = "on", help_heading = "Engine")]
     pub store: Remember,
 
-    /// How often what is remembered is compared with the Engine.
+    /// How often what is remembered, and the networks of pods, are compared with the Engine.
     #[arg(long, value_name = "DURATION", default_value = "5m0s", value_parser = duration::parse, help_heading = "Engine")]
     pub store_check_interval: Duration,
 

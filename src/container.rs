@@ -5,12 +5,13 @@ mod create;
 mod exec;
 mod exec_sync;
 mod pump;
-mod remove;
+pub(crate) mod remove;
 mod reopen_log;
 mod start;
 mod status;
 mod stop;
 mod update;
+mod watched;
 
 use std::sync::Arc;
 

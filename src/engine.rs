@@ -2,7 +2,7 @@
 //!
 //! The only folder that knows bollard and hyper's client. bollard gives the typed calls and their
 //! vocabulary; it runs over [`transport`], which adds what it lacks: the negotiated API version in
-//! every path, keep-alive connections, registry credentials in the alphabet that the Engine reads.
+//! every path, keep-alive connections.
 //! Lists, inspections and pulls are read by tolerant types of our own, and exec streams are hijacked
 //! connections of our own, because bollard's are closed enumerations and cannot half-close.
 
@@ -42,7 +42,7 @@ pub struct Engine {
     transport: Arc<Transport>,
     docker: Docker,
     timeout: Duration,
-    facts: Arc<tokio::sync::Mutex<Option<system::CachedFacts>>>,
+    facts: Arc<system::Facts>,
 }
 
 impl Engine {
@@ -50,7 +50,7 @@ impl Engine {
     ///
     /// `timeout` bounds every call that has no time of its own to wait for.
     pub fn new(socket: PathBuf, timeout: Duration) -> Result<Self, EngineError> {
-        let transport = Arc::new(Transport::new(socket));
+        let transport = Arc::new(Transport::new(socket, timeout));
         let over = Arc::clone(&transport);
         let docker = Docker::connect_with_custom_transport(
             move |request| {
@@ -58,17 +58,31 @@ impl Engine {
                 async move { transport.serve_bollard(request).await }
             },
             Some("http://engine"),
-            // bollard counts in whole seconds, and 0 fails at once.
-            timeout.as_secs().max(1),
+            // None: its own ends with the head of an answer. Each call has ours around it.
+            u64::MAX,
             bollard::API_DEFAULT_VERSION,
         )
-        .map_err(|source| EngineError::from_bollard("set up the client", source))?;
+        .map_err(|error| transport.by_bollard("set up the client", error))?;
         Ok(Self {
             transport,
             docker,
             timeout,
             facts: Arc::default(),
         })
+    }
+
+    /// A call by bollard, which may take `after`.
+    async fn ask<T>(
+        &self,
+        action: &str,
+        after: Duration,
+        call: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        let call = async {
+            call.await
+                .map_err(|error| self.transport.by_bollard(action, error))
+        };
+        raw::bounded(action, after, call).await
     }
 
     /// The facts of the Engine that answers now; asked of it again only after it was away.

@@ -24,8 +24,8 @@ use std::{
 };
 
 use command::{Command, Mailbox, Then};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use sink::Sink;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long a caller waits for a log: longer only where a file system hangs.
@@ -52,6 +52,7 @@ pub struct LogSpec {
 pub struct Logs {
     mailbox: Arc<Mailbox>,
     known: Mutex<Known>,
+    ended: CancellationToken,
 }
 
 #[derive(Default)]
@@ -67,16 +68,17 @@ struct Known {
 impl Logs {
     /// Starts the threads.
     pub fn start() -> io::Result<Arc<Self>> {
-        // A log that is followed has two files open.
-        let mut limit = getrlimit(Resource::Nofile);
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            warn!("cannot raise the limit of open files: {error}");
-        }
+        let ended = CancellationToken::new();
         Ok(Arc::new(Self {
-            mailbox: worker::start()?,
+            mailbox: worker::start(&ended)?,
             known: Mutex::default(),
+            ended,
         }))
+    }
+
+    /// Cancelled when logs are not copied any more, by a fault of this process: only another one can go on with them.
+    pub fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// Makes an empty CRI log, and its directory, unless they are there, and follows the container's.

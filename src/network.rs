@@ -3,7 +3,7 @@
 mod cni;
 mod docker;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use tokio::time::Instant;
 use translate::{
@@ -24,6 +24,16 @@ pub enum Network {
     Cni(CniNetwork),
     /// A bridge of the Engine's.
     Docker(DockerNetwork),
+}
+
+/// What tells that a sandbox is in the network.
+#[derive(Debug, Clone, Copy)]
+pub enum Evidence {
+    /// The records of plugins' results.
+    Records,
+    /// Pinned namespaces, too. Before its record is written, or after cri-dockerd has stopped it, a sandbox has nothing else; but
+    /// it may also be that of a dockside that keeps its records elsewhere.
+    RecordsAndPins,
 }
 
 impl Network {
@@ -94,9 +104,11 @@ impl Network {
 
     /// A sandbox's addresses, the primary one first; none if it has no network.
     pub async fn addresses(&self, inspect: &ContainerInspect) -> Result<Vec<IpAddr>> {
+        // Whatever connects pods now: this one may be older than that choice.
+        let engines = DockerNetwork::addresses(inspect);
         match self {
-            Self::Cni(network) => network.addresses(&inspect.id).await,
-            Self::Docker(_) => Ok(DockerNetwork::addresses(inspect)),
+            Self::Cni(network) if engines.is_empty() => network.addresses(inspect).await,
+            _ => Ok(engines),
         }
     }
 
@@ -108,11 +120,11 @@ impl Network {
         }
     }
 
-    /// The sandboxes, alive or not, whose network would have to be taken down.
-    pub async fn connected(&self) -> Result<Vec<String>> {
+    /// The sandboxes, known or not, that are still in the network though nothing of them runs.
+    pub async fn abandoned(&self, evidence: Evidence) -> Result<BTreeSet<String>> {
         match self {
-            Self::Cni(network) => network.connected().await,
-            Self::Docker(_) => Ok(Vec::new()),
+            Self::Cni(network) => network.abandoned(evidence).await,
+            Self::Docker(_) => Ok(BTreeSet::new()),
         }
     }
 

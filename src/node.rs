@@ -11,7 +11,7 @@ use translate::facts::HostView;
 
 use crate::{
     config::live::Current,
-    host::{files, oom, privileges},
+    host::{files, oom, privileges::Privileges},
 };
 
 /// How long the Engine's privileges are taken for the same: it may be restarted with others.
@@ -21,14 +21,7 @@ const FRESH: Duration = Duration::from_secs(60);
 pub struct Node {
     socket: PathBuf,
     live: Current,
-    engine: Mutex<Option<(Instant, Allowed)>>,
-}
-
-/// What the Engine's process allows containers.
-#[derive(Clone, Copy)]
-struct Allowed {
-    oom_score_adj_floor: Option<i32>,
-    capabilities: Option<u64>,
+    engine: Mutex<Option<(Instant, Privileges)>>,
 }
 
 impl Node {
@@ -43,28 +36,47 @@ impl Node {
 
     /// What every request may need. What only one needs is added by the call.
     pub async fn view(&self) -> HostView {
-        let allowed = self.allowed().await;
+        let engine = self.engine().await;
         HostView {
             apparmor_profiles: files::apparmor_profiles().await,
-            oom_score_adj_floor: allowed.oom_score_adj_floor,
-            engine_capabilities: allowed.capabilities,
+            oom_score_adj_floor: oom::floor(self.live.get().restrict_oom_score_adj, &engine),
+            engine_capabilities: engine.capabilities,
             ..HostView::default()
         }
     }
 
-    async fn allowed(&self) -> Allowed {
+    /// What the Engine's process may do.
+    async fn engine(&self) -> Privileges {
         let known = *self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, allowed)) = known
+        if let Some((when, privileges)) = known
             && when.elapsed() < FRESH
         {
-            return allowed;
+            return privileges;
         }
-        let engine = privileges::engine(&self.socket).await;
-        let allowed = Allowed {
-            oom_score_adj_floor: oom::floor(self.live.get().restrict_oom_score_adj, &engine),
-            capabilities: privileges::capabilities(&engine),
-        };
-        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), allowed));
-        allowed
+        let privileges = Privileges::of_engine(&self.socket).await;
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), privileges));
+        privileges
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{cli::Cli, config::Restrict};
+
+    #[tokio::test]
+    async fn an_option_that_is_reloaded_counts_at_once() {
+        let mut live = Cli::try_parse_from_args(&["dockside".into()])
+            .unwrap()
+            .options
+            .live;
+        live.restrict_oom_score_adj = Restrict::False;
+        let current = Current::new(live.clone());
+        let node = Node::new("/no/such/socket".into(), current.clone());
+        assert_eq!(node.view().await.oom_score_adj_floor, None);
+        live.restrict_oom_score_adj = Restrict::True;
+        current.set(live);
+        assert!(node.view().await.oom_score_adj_floor.is_some());
     }
 }

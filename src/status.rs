@@ -28,15 +28,16 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
-    /// The Engine's version; of an Engine that is away, the last one known.
+    /// The Engine's version; of an Engine that is away or hangs, the last one known.
     pub async fn version(&self) -> Result<cri::VersionResponse> {
-        match self.engine.facts().await {
-            Ok(facts) => Ok(node::version(&facts)),
-            Err(error) => match self.engine.last_facts().await {
-                Some(facts) => Ok(node::version(&facts)),
-                None => Err(error.into()),
+        let facts = match self.engine.last_facts() {
+            Some(last) => match timeout(PATIENCE, self.engine.facts()).await {
+                Ok(Ok(facts)) => facts,
+                _ => last,
             },
-        }
+            None => self.engine.facts().await?,
+        };
+        Ok(node::version(&facts))
     }
 
     /// Whether pods can run. Never fails: what is wrong is the answer.

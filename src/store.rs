@@ -8,6 +8,7 @@ mod check;
 mod containers;
 mod images;
 mod index;
+mod inspect;
 mod keep;
 mod sandboxes;
 mod view;
@@ -31,7 +32,7 @@ use crate::{
     logs::{LogSpec, Logs},
 };
 pub use changes::{Change, Changes};
-use index::{Found, Index, Key, Scope, Seen};
+use index::{Found, Index, Key, Scope, Seen, Trust};
 pub use view::{ContainerView, SandboxView};
 
 /// A sandbox's lasting part.
@@ -41,20 +42,8 @@ pub struct Sandbox {
     pub id: String,
     /// What was asked for.
     pub record: SandboxRecord,
-}
-
-impl Sandbox {
-    /// Whether the pod uses the host's network.
-    pub fn host_network(&self) -> bool {
-        let context = self
-            .record
-            .config
-            .linux
-            .as_ref()
-            .and_then(|linux| linux.security_context.as_ref());
-        let options = context.and_then(|context| context.namespace_options.as_ref());
-        options.is_some_and(|options| options.network == i32::from(cri::NamespaceMode::Node))
-    }
+    /// Whether the pod uses the host's network: as the Engine has it, since other runtimes leave no record.
+    pub host_network: bool,
 }
 
 /// A container's lasting part.
@@ -180,8 +169,7 @@ impl Store {
         }
     }
 
-    /// The same for a call that is being made; what others do to the object until its end is not looked at
-    /// unless somebody wants to know.
+    /// The same for a call that is being made: the object is looked at after its end.
     pub fn changing<'a>(&'a self, id: &'a str) -> Changing<'a> {
         if let Some(index) = &self.index {
             index.hold(id);
@@ -192,15 +180,21 @@ impl Store {
     /// The memory, where it may answer for `scope`.
     async fn memory(&self, scope: Scope<'_>) -> Option<&Index> {
         let index = self.index.as_deref()?;
-        index.settled(scope).await.then_some(index)
+        (index.settled(scope).await == Trust::Whole).then_some(index)
+    }
+
+    /// The same for who is content with what was seen last of objects that cannot be inspected now.
+    async fn last_seen(&self) -> Option<&Index> {
+        let index = self.index.as_deref()?;
+        (index.settled(Scope::All).await != Trust::None).then_some(index)
     }
 
     /// An inspected object; its log is brought up to that.
     async fn see(&self, mut inspect: ContainerInspect) -> Result<Seen> {
-        let (id, name, labels) = (&inspect.id, &inspect.name, &inspect.config.labels);
-        if let Some(sandbox) = self.learn_sandbox(id, name, labels) {
+        if let Some(sandbox) = self.learn_inspected(&inspect) {
             return Ok(Seen::Sandbox(SandboxView::new(sandbox, inspect)));
         }
+        let (id, name, labels) = (&inspect.id, &inspect.name, &inspect.config.labels);
         let Some(container) = self.learn_container(id, name, labels) else {
             return Ok(Seen::Nothing);
         };

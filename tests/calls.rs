@@ -1,4 +1,4 @@
-//! How often the Engine is asked, for each CRI call: numbers that the README promises.
+//! How often the Engine is asked, for each CRI call: numbers that tests/bench/README.md promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,11 +10,12 @@ use std::{
 };
 
 use cri::{
-    ContainerStatusRequest, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, ListContainersRequest,
-    ListImagesRequest, ListPodSandboxRequest, PodSandboxStatusRequest, RemoveContainerRequest,
+    ContainerStatusRequest, HugepageLimit, ImageFsInfoRequest, ImageSpec, ImageStatusRequest,
+    ListContainerStatsRequest, ListContainersRequest, ListImagesRequest, ListPodSandboxMetricsRequest,
+    ListPodSandboxRequest, ListPodSandboxStatsRequest, PodSandboxStatusRequest, RemoveContainerRequest,
     RemovePodSandboxRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest, VersionRequest,
 };
-use support::{Engine, EngineProxy, container_of, eventually};
+use support::{Engine, EngineProxy, Env, container_of, eventually};
 
 /// Both tests count all calls to the Engine, and a pod of one is looked at for the other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -133,6 +134,17 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
         .read("ImageStatus", 0, images.image_status(request))
         .await
         .unwrap();
+    let spec = ImageSpec {
+        image: Env::get().image("no-such-image:1"),
+        ..Default::default()
+    };
+    let request = ImageStatusRequest {
+        image: Some(spec),
+        ..Default::default()
+    };
+    let answer = images.image_status(request);
+    let answer = table.read("ImageStatus, not there", 1, answer).await;
+    assert_eq!(answer.unwrap().into_inner().image, None);
     let config = container_of(&pod, "main", &image, &["sleep", "1000"]);
     // Its users and groups are looked up: create, two files, remove.
     let first = container_of(&pod, "first", &image, &["sleep", "1000"]);
@@ -149,9 +161,33 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
     let id = table
         .change("CreateContainer", 1, 2, daemon.create(&sandbox, &pod, &config))
         .await;
-    // One inspection more where limits are set that the Engine API cannot say.
     table
         .change("StartContainer", 1, 2, daemon.start_container(&id))
+        .await;
+    let name = Env::get().image("busybox:1");
+    let mut other = container_of(&pod, "other", &name, &["sleep", "1000"]);
+    // The Engine API cannot say it.
+    let resources = other.linux.as_mut().unwrap().resources.as_mut().unwrap();
+    resources.hugepage_limits = vec![HugepageLimit {
+        page_size: "2MB".into(),
+        limit: 2 << 20,
+    }];
+    let other = table
+        .change(
+            "CreateContainer, by the image's name",
+            1,
+            2,
+            daemon.create(&sandbox, &pod, &other),
+        )
+        .await;
+    // What is more is an inspection.
+    table
+        .change(
+            "StartContainer, with cgroup files to write",
+            1,
+            3,
+            daemon.start_container(&other),
+        )
         .await;
 
     for round in ["first", "second"] {
@@ -203,6 +239,30 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
             )
             .await
             .unwrap();
+        table
+            .read(
+                &name("ListContainerStats"),
+                0,
+                runtime.list_container_stats(ListContainerStatsRequest::default()),
+            )
+            .await
+            .unwrap();
+        table
+            .read(
+                &name("ListPodSandboxStats"),
+                0,
+                runtime.list_pod_sandbox_stats(ListPodSandboxStatsRequest::default()),
+            )
+            .await
+            .unwrap();
+        table
+            .read(
+                &name("ListPodSandboxMetrics"),
+                0,
+                runtime.list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {}),
+            )
+            .await
+            .unwrap();
         // A sign of life.
         table
             .read(&name("Status"), 1, runtime.status(StatusRequest::default()))
@@ -229,19 +289,19 @@ async fn each_call_asks_the_engine_as_often_as_promised() {
         .change("RemoveContainer", 1, 1, runtime.remove_container(request))
         .await
         .unwrap();
-    // The members, and the pause container.
+    // The members, each of them, and the pause container.
     let request = StopPodSandboxRequest {
         pod_sandbox_id: sandbox.clone(),
     };
     table
-        .change("StopPodSandbox", 2, 2, runtime.stop_pod_sandbox(request))
+        .change("StopPodSandbox", 3, 4, runtime.stop_pod_sandbox(request))
         .await
         .unwrap();
     let request = RemovePodSandboxRequest {
         pod_sandbox_id: sandbox,
     };
     table
-        .change("RemovePodSandbox", 2, 1, runtime.remove_pod_sandbox(request))
+        .change("RemovePodSandbox", 3, 2, runtime.remove_pod_sandbox(request))
         .await
         .unwrap();
     table.check();

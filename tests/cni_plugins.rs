@@ -137,7 +137,7 @@ fn block_on<T>(test: impl Future<Output = T>) -> T {
 
 /// Listens, once the connections of the listener before have ended.
 fn listen(at: &str) -> TcpListener {
-    let give_up = std::time::Instant::now() + Duration::from_secs(5);
+    let give_up = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         match TcpListener::bind(at) {
             Ok(listener) => return listener,
@@ -153,7 +153,7 @@ fn ask(node: &Namespace, pod: &Namespace, at: SocketAddr) -> String {
     let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
     let mut answer = String::new();
     node.within(|| {
-        let mut client = TcpStream::connect_timeout(&at, Duration::from_secs(5)).unwrap();
+        let mut client = TcpStream::connect_timeout(&at, Duration::from_secs(30)).unwrap();
         client.read_to_string(&mut answer).unwrap();
     });
     server.join().unwrap();
@@ -185,7 +185,7 @@ fn pods_are_attached_and_detached_by_the_usual_plugins() {
                 cni.status().await.unwrap();
                 let added = cni.add(&pod, soon()).await.unwrap();
                 assert_eq!(
-                    cni.addresses(&pod.sandbox_id).unwrap().as_ref(),
+                    cni.addresses(&pod.sandbox_id).await.unwrap().as_ref(),
                     Some(&added.addresses)
                 );
                 added.addresses
@@ -219,7 +219,7 @@ fn pods_are_attached_and_detached_by_the_usual_plugins() {
                 pod.capabilities = Capabilities::default();
                 cni.del(&pod, soon()).await.unwrap();
                 cni.del(&pod, soon()).await.unwrap();
-                assert_eq!(cni.addresses(&pod.sandbox_id).unwrap(), None);
+                assert_eq!(cni.addresses(&pod.sandbox_id).await.unwrap(), None);
             });
         });
         assert!(!pod_side.output(&["ip", "-o", "link"]).contains("eth0"));
@@ -265,28 +265,4 @@ fn a_plugin_that_refuses_leaves_nothing_of_the_others() {
     );
     assert_eq!(taken(dir.path()), Vec::<String>::new());
     assert!(!pod_side.output(&["ip", "-o", "link"]).contains("eth0"));
-}
-
-#[test]
-fn a_pods_network_is_checked() {
-    let (node, pod_side) = (Namespace::new("node4"), Namespace::new("pod4"));
-    let dir = TempDir::new().unwrap();
-    let mut pod = pod(&pod_side);
-    // portmap 1.1 looks for the rules of IPv6 in CHECK whether there are any or not.
-    pod.capabilities.port_mappings.clear();
-    node.within(|| {
-        block_on(async {
-            let cni = start(dir.path(), "1.0.0");
-            cni.add(&pod, soon()).await.unwrap();
-            cni.check(&pod, soon()).await.unwrap();
-            run("ip", &["-n", &pod_side.0, "address", "flush", "dev", "eth0"]);
-            let amiss = cni.check(&pod, soon()).await.unwrap_err().to_string();
-            assert!(
-                amiss.starts_with(r#"network "pods": plugin "bridge" CHECK: "#),
-                "{amiss}"
-            );
-            cni.del(&pod, soon()).await.unwrap();
-        });
-    });
-    assert_eq!(taken(dir.path()), Vec::<String>::new());
 }

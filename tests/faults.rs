@@ -8,10 +8,12 @@ mod ready;
 mod traces;
 
 mod faults {
+    mod answers;
     mod away;
     mod callers;
     mod ending;
     mod input;
     mod raw;
+    mod removals;
     mod twice;
 }

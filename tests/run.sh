@@ -11,7 +11,7 @@
 #   --down        only end what --keep has left
 #   --self-check  check the environment itself, by curl alone, instead of running cargo's tests
 #   --bench       run a benchmark (tests/bench) of the release build instead of the tests
-#   FILTER        names of tests, as after `cargo test --`
+#   FILTER        names of tests, as after `cargo test --`; one that no test's name contains is an error
 #
 # Needs root, cargo, and Debian or Ubuntu with apt; fetches the rest. The Engine and the tests live in network,
 # mount and PID namespaces of their own with an own /run, so neither can reach an Engine, a containerd, a firewall
@@ -150,9 +150,27 @@ else
     --test-threads="${DOCKSIDE_TEST_THREADS:-4}" "${filters[@]}")
   step "test"
 fi
+# cargo finds nothing wrong with a filter that matches nothing. With options among them they cannot be told apart.
+wanted=()
+if [ -z "$bench" ] && [ "$self_check" = no ] && [[ " ${filters[*]}" != *" -"* ]]; then wanted=("${filters[@]}"); fi
+exec 7>&1
+if [ ${#wanted[@]} -gt 0 ]; then exec 7>"$dir/logs/tests.log"; fi
 # In the background, because a shell acts on signals only while it waits.
-"$here/enter" "$dir" "${command[@]}" 9>&- &
+"$here/enter" "$dir" "${command[@]}" >&7 7>&- 9>&- &
 tests=$!
+exec 7>&-
+shown=
+if [ ${#wanted[@]} -gt 0 ]; then
+  tail -n +1 -f --pid="$tests" "$dir/logs/tests.log" 9>&- &
+  shown=$!
+fi
 wait "$tests" && status=0 || status=$?
 tests=
+if [ -n "$shown" ]; then wait "$shown" || true; fi
+for filter in "${wanted[@]}"; do
+  count=$(sed -n 's/^test \(.*\) \.\.\. .*/\1/p' "$dir/logs/tests.log" | grep -cF -e "$filter") || true
+  if [ "$count" -gt 0 ]; then say "$count tests have $filter in their names"; continue; fi
+  say "no test's name contains $filter"
+  [ "$status" != 0 ] || status=1
+done
 exit "$status"

@@ -6,5 +6,6 @@ mod store {
     mod by_hand;
     mod events;
     mod random;
+    mod stuck;
     mod view;
 }

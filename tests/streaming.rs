@@ -112,10 +112,10 @@ impl Node {
         id
     }
 
-    /// The memory of the daemon, in kB.
+    /// The memory of the daemon, in kB, without what is read of its program, which comes and goes with the machine's load.
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -137,73 +137,39 @@ impl Cni {
         self.forget(LOOPBACK.0, &pod.sandbox_id, LOOPBACK.1).await
     }
 
-    /// Asks the plugins whether a pod's network is as it was made.
+    /// What is recorded, in this network or in others.
     ///
     /// # Errors
     ///
-    /// Nothing is recorded of the pod, a plugin finds something amiss, or `deadline` passes.
-    pub async fn check(&self, pod: &PodNetwork, deadline: Instant) -> Result<(), CniError> {
-        let current = self.watch.network().ok();
-        let found = self.recorded(&pod.sandbox_id, current.as_deref()).await?;
-        let undo = found
-            .into_iter()
-            .find_map(|found| self.undo_of(pod, found, current.clone()));
-        let undo = undo.ok_or_else(|| CniError::NotAttached(pod.sandbox_id.clone()))?;
-        let _permit = self.permit(&self.setups, deadline).await?;
-        for invocation in plan::check(&undo.network, &undo.attachment, undo.result.as_deref()) {
-            self.run(&undo.network, &invocation, deadline).await?;
-        }
-        Ok(())
-    }
-
-    /// What is recorded of the current network.
-    ///
-    /// # Errors
-    ///
-    /// There is no network, or a record cannot be read.
+    /// A record cannot be read.
     pub async fn records(&self) -> Result<Vec<Record>, CniError> {
-        let name = self.watch.network()?.name.clone();
-        self.cached(move |cache| cache.records(&name)).await
+        self.cached(Cache::records).await
     }
 
-    /// Takes out of the network what is recorded and `lost`, and tells the plugins (from 1.1 on, unless
-    /// the configuration forbids it) that nothing but the rest of what is recorded is there.
+    /// Tells the plugins (from 1.1 on, unless the configuration forbids it) that nothing but what is recorded
+    /// of the current network is there.
     ///
     /// # Errors
     ///
-    /// Everything that failed; what could be done is done.
-    pub async fn gc(&self, lost: impl Fn(&Record) -> bool, deadline: Instant) -> Result<(), CniError> {
+    /// There is no network, or everything that failed; what could be done is done.
+    pub async fn gc(&self, deadline: Instant) -> Result<(), CniError> {
         let network = self.watch.network()?;
+        if network.disable_gc {
+            return Ok(());
+        }
         // What is being added is not recorded yet, and would be taken for garbage.
         let _alone = self.alone(deadline).await?;
-        let (lost, kept): (Vec<_>, Vec<_>) = self.records().await?.into_iter().partition(lost);
+        let records = self.records().await?.into_iter();
+        let valid: Vec<_> = records
+            .filter(|record| record.network_name == network.name)
+            .map(|record| ValidAttachment {
+                container_id: record.container_id,
+                ifname: record.if_name,
+            })
+            .collect();
         let mut errors = Vec::new();
-        for record in lost {
-            let (name, id, ifname) = (
-                record.network_name.clone(),
-                record.container_id.clone(),
-                record.if_name.clone(),
-            );
-            let undone = match self.undo_of_record(&PodNetwork::default(), record, Some(network.clone())) {
-                Some(undo) => self.del_one(&undo, deadline).await,
-                None => Ok(()),
-            };
-            match undone {
-                Ok(()) => errors.extend(self.forget(&name, &id, &ifname).await.err()),
-                Err(error) => errors.push(error),
-            }
-        }
-        if !network.disable_gc {
-            let valid: Vec<_> = kept
-                .into_iter()
-                .map(|record| ValidAttachment {
-                    container_id: record.container_id,
-                    ifname: record.if_name,
-                })
-                .collect();
-            for invocation in plan::gc(&network, &valid) {
-                errors.extend(self.run(&network, &invocation, deadline).await.err());
-            }
+        for invocation in plan::gc(&network, &valid) {
+            errors.extend(self.run(&network, &invocation, deadline).await.err());
         }
         match errors.len() {
             0 => Ok(()),
@@ -350,7 +316,11 @@ impl Cni {
         })
     }
 
-    async fn recorded(&self, sandbox_id: &str, current: Option<&Network>) -> Result<Vec<Found>, CniError> {
+    pub(super) async fn recorded(
+        &self,
+        sandbox_id: &str,
+        current: Option<&Network>,
+    ) -> Result<Vec<Found>, CniError> {
         let id = sandbox_id.to_owned();
         let preferred = current.map(|network| network.name.clone());
         self.cached(move |cache| cache.find(&id, INTERFACE, preferred.as_deref()))

@@ -5,13 +5,17 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, ErrorKind, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use translate::cni::cache::{Entry, Record, file_name, network_of};
+use translate::cni::{
+    cache::{Entry, Record, file_name, network_of},
+    result,
+};
 
-use super::CniError;
+use super::{CniError, INTERFACE};
 
 /// The cache of one directory.
 #[derive(Debug, Clone)]
@@ -27,6 +31,18 @@ pub(super) struct Found {
     pub(super) network: String,
     /// `None` if the file's content is damaged.
     pub(super) entry: Option<Entry>,
+}
+
+impl Found {
+    /// The addresses that are recorded, if they can be made out.
+    pub(super) fn addresses(self) -> Option<Vec<IpAddr>> {
+        let entry = self.entry?;
+        result::addresses(entry.result()?, INTERFACE)
+            .inspect_err(|cause| {
+                tracing::warn!(file = %self.path.display(), %cause, "a CNI cache file has no result that makes sense");
+            })
+            .ok()
+    }
 }
 
 impl Cache {
@@ -97,19 +113,17 @@ impl Cache {
         Ok(all)
     }
 
-    /// Every intact record of a network.
-    pub(super) fn records(&self, network: &str) -> Result<Vec<Record>, CniError> {
+    /// Every intact record.
+    pub(super) fn records(&self) -> Result<Vec<Record>, CniError> {
         let mut records = Vec::new();
         for name in self.names()? {
-            if !name.starts_with(network) {
-                continue;
-            }
-            if let Some(Found {
-                entry: Some(Entry::Record(record)),
-                ..
-            }) = read(self.results().join(&name), network)?
-                && record.network_name == network
-            {
+            let path = self.results().join(name);
+            let text = match fs::read(&path) {
+                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
+                Err(cause) => return Err(CniError::Cache { path, cause }),
+                Ok(text) => text,
+            };
+            if let Ok(Entry::Record(record)) = parse(&text) {
                 records.push(*record);
             }
         }
@@ -150,7 +164,10 @@ fn read(path: PathBuf, network: &str) -> Result<Option<Found>, CniError> {
         Err(cause) => return Err(CniError::Cache { path, cause }),
         Ok(text) => text,
     };
-    let entry = parse(&path, &text);
+    // A damaged file is as good as none, as in libcni: what it was about must still be undone.
+    let entry = parse(&text)
+        .inspect_err(|cause| tracing::warn!(file = %path.display(), %cause, "a CNI cache file is damaged"))
+        .ok();
     Ok(Some(Found {
         path,
         network: network.to_owned(),
@@ -158,12 +175,8 @@ fn read(path: PathBuf, network: &str) -> Result<Option<Found>, CniError> {
     }))
 }
 
-/// A damaged file is as good as none, as in libcni: what it was about must still be undone.
-fn parse(path: &Path, text: &[u8]) -> Option<Entry> {
-    let parsed = std::str::from_utf8(text)
+fn parse(text: &[u8]) -> Result<Entry, String> {
+    std::str::from_utf8(text)
         .map_err(|cause| cause.to_string())
-        .and_then(|text| Entry::parse(text).map_err(|cause| cause.to_string()));
-    parsed
-        .inspect_err(|cause| tracing::warn!(file = %path.display(), %cause, "a CNI cache file is damaged"))
-        .ok()
+        .and_then(|text| Entry::parse(text).map_err(|cause| cause.to_string()))
 }

@@ -5,6 +5,7 @@
 //! and its path never means another process's namespace.
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
     os::{
@@ -183,6 +184,24 @@ impl Pins {
         names.sort_unstable();
         Ok(names)
     }
+}
+
+/// The network namespaces in which processes live.
+///
+/// # Errors
+///
+/// `/proc` cannot be read.
+pub fn inhabited() -> Result<HashSet<NamespaceId>, NetnsError> {
+    let proc = Path::new("/proc");
+    let mut inhabited = HashSet::new();
+    for entry in fs::read_dir(proc).map_err(failed("read", proc))? {
+        let process = entry.map_err(failed("read", proc))?.path();
+        // Not all that is there is a process, and one may just have ended.
+        if let Ok(namespace) = fs::metadata(process.join("ns/net")) {
+            inhabited.insert(NamespaceId::of(&namespace));
+        }
+    }
+    Ok(inhabited)
 }
 
 /// Which namespace `path` is.

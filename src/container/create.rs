@@ -9,7 +9,7 @@ use translate::{
     mounts, required, security,
 };
 
-use super::Containers;
+use super::{Containers, remove::take_away};
 use crate::{
     clock,
     engine::EngineError,
@@ -42,9 +42,10 @@ impl Containers {
         host.image_user = image.user;
         host.accounts = image.accounts;
         host.volume_images = self.volume_images(&config.mounts, &facts).await?;
+        let mut pod_files = String::new();
         if facts.selinux {
             let (_, inspect) = self.store.inspect_sandbox(&sandbox.id).await?;
-            host.sandbox_label = inspect.process_label;
+            (host.sandbox_label, pod_files) = (inspect.process_label, inspect.mount_label);
         }
         let plan = container::plan(
             ContainerRequest {
@@ -82,9 +83,9 @@ impl Containers {
                 "the docker engine: {warning}"
             );
         }
-        // 5. Its SELinux label on what it has mounted.
+        // 5. Its SELinux label, also on what it has mounted.
         if facts.selinux
-            && let Err(error) = self.relabel(&created.id, &config.mounts).await
+            && let Err(error) = self.label(&created.id, config, &pod_files).await
         {
             self.engine.remove_container(&created.id).await?;
             return Err(error);
@@ -130,19 +131,31 @@ impl Containers {
         Ok(())
     }
 
-    /// Gives what is to be relabelled the label that the Engine has drawn for the container's files.
-    async fn relabel(&self, id: &str, mounts: &[cri::Mount]) -> Result<()> {
-        let paths: Vec<_> = mounts::relabelled(mounts).collect();
-        if paths.is_empty() {
+    /// Refuses a label that the kernel does not know, as the Engine would notice it only at the start, and gives what is to
+    /// be relabelled the label that the Engine has drawn for the container's files.
+    async fn label(&self, id: &str, config: &cri::ContainerConfig, pod_files: &str) -> Result<()> {
+        let context = config
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.security_context.as_ref());
+        let asked = context.is_some_and(|context| context.selinux_options.is_some());
+        let paths: Vec<_> = mounts::relabelled(&config.mounts).collect();
+        if paths.is_empty() && !asked {
             return Ok(());
         }
-        let label = self.engine.inspect_container(id).await?.mount_label;
-        // Labels do not hold a privileged container.
+        let inspect = self.engine.inspect_container(id).await?;
+        selinux::check(&inspect.process_label).await?;
+        // Labels do not hold a privileged container. What it has relabelled is for the others of its pod too, and the
+        // kubelet asks for that with the first container that mounts a volume, whichever that is.
+        let label = match inspect.process_label.as_str() {
+            "" => pod_files,
+            _ => &inspect.mount_label,
+        };
         if label.is_empty() {
             return Ok(());
         }
         for path in paths {
-            selinux::relabel(path, &label).await?;
+            selinux::relabel(path, label).await?;
         }
         Ok(())
     }
@@ -187,7 +200,6 @@ impl Containers {
             id = leftover.id,
             name, "removing a container of the same name that does not run"
         );
-        self.store.remove(&leftover.id);
-        Ok(self.engine.remove_container(&leftover.id).await?)
+        take_away(&self.engine, &self.store, &self.logs, &leftover.id).await
     }
 }

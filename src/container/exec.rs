@@ -8,7 +8,8 @@ use translate::{Invalid, answer::ContainerInspect};
 use super::{
     Containers,
     exec_sync::not_running,
-    pump::{Output, Watched, pump, resizing},
+    pump::{Output, pump, resizing},
+    watched::Watched,
 };
 use crate::{
     engine::{ExecSpec, Terminal},
@@ -120,7 +121,7 @@ impl Containers {
             pumped = pump(connection, stdin, &mut output, Some(watched)) => pumped?,
             () = resized => {}
         }
-        let code = self.exit_code(&exec).await?;
+        let code = watched.exit_code().await?;
         if code != 0
             && let Some(reason) = output.reason()
         {

@@ -7,23 +7,20 @@ use tokio::{
 use tracing::warn;
 use translate::Invalid;
 
-use super::Containers;
+use super::{
+    Containers,
+    watched::{Questions, Watched},
+};
 use crate::{
     engine::{EngineError, ExecSpec, Hijacked, StdStream, Stdcopy, Terminal},
     error::{Error, Result},
-    host::process,
+    host::{cgroup, process},
     trace,
 };
 
 /// What the reply's two streams may hold together. CRI's limit for a message is 16 MiB, and its other
 /// fields need a little.
 const MAX_OUTPUT: usize = (16 << 20) - 1024;
-
-/// When the command is asked about first: a child that it left behind may hold its streams open.
-const FIRST_QUESTION: Duration = Duration::from_secs(1);
-
-/// The most time between two such questions.
-const LAST_QUESTION: Duration = Duration::from_secs(10);
 
 /// How long after the command's end output is still taken.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -59,18 +56,18 @@ impl Containers {
 
         let mut guard = KillOnDrop {
             containers: Arc::clone(&self),
-            exec: Some(exec.clone()),
+            command: Some((container.id.clone(), exec.clone())),
         };
         let run = self.run(&exec);
         let ended = match deadline {
             Some(deadline) => timeout_at(deadline, run).await.ok(),
             None => Some(run.await),
         };
-        guard.exec = None;
+        guard.command = None;
         match ended {
             Some(result) => result,
             None => {
-                self.kill(&exec).await;
+                self.kill(&container.id, &exec).await;
                 Err(Error::TimedOut(format!(
                     "the command did not end within {seconds} s and was killed"
                 )))
@@ -81,22 +78,26 @@ impl Containers {
     /// The command's output, and its exit code once it has ended.
     async fn run(&self, exec: &str) -> Result<cri::ExecSyncResponse> {
         let mut connection = self.engine.start_exec(exec, Terminal::None).await?;
-        let mut output = Output::default();
+        let watched = Watched {
+            engine: &self.engine,
+            exec,
+        };
+        let mut output = Collected::default();
         output.take(&std::mem::take(&mut connection.read))?;
-        let mut question = FIRST_QUESTION;
+        let mut questions = Questions::default();
         loop {
-            let reading = output.read_for(&mut connection, question).await?;
+            let reading = output.read_for(&mut connection, questions.pause()).await?;
             if matches!(reading, Reading::End) {
                 break;
             }
-            if !self.engine.inspect_exec(exec).await?.running {
+            if watched.has_ended().await? {
                 // What is left in the pipes, but not what others go on to write.
                 output.read_for(&mut connection, DRAIN).await?;
                 break;
             }
-            question = (question * 2).min(LAST_QUESTION);
+            questions.asked();
         }
-        let exit_code = self.exit_code(exec).await?;
+        let exit_code = watched.exit_code().await?;
         Ok(cri::ExecSyncResponse {
             stdout: output.stdout,
             stderr: output.stderr,
@@ -104,36 +105,22 @@ impl Containers {
         })
     }
 
-    /// The Engine may notice the end a moment after the streams' end.
-    pub(super) async fn exit_code(&self, exec: &str) -> Result<i32> {
-        let mut pause = Duration::from_millis(2);
-        loop {
-            let state = self.engine.inspect_exec(exec).await?;
-            if !state.running {
-                return state.exit_code.ok_or_else(|| {
-                    Error::Internal(
-                        "the docker engine reports no exit code for a command that has ended".into(),
-                    )
-                });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_QUESTION);
-        }
-    }
-
-    /// Kills a command with everything it started. The Engine has no call for that.
-    async fn kill(&self, exec: &str) {
+    /// Kills a command of the container `id` with everything it started. The Engine has no call for that.
+    async fn kill(&self, id: &str, exec: &str) {
+        let failed = || Error::host("kill a command that timed out");
         let kill = async {
             loop {
                 let state = self.engine.inspect_exec(exec).await?;
-                if state.pid != 0 {
-                    process::kill_tree(state.pid)
-                        .await
-                        .map_err(Error::host("kill a command that timed out"))?;
+                if !state.running && state.exit_code.is_some() {
+                    // By itself; the number that the Engine still tells may be another process's.
                     return Ok(());
                 }
-                if !state.running && state.exit_code.is_some() {
-                    return Ok(());
+                if state.pid != 0 {
+                    // So it may be if the Engine has not noticed the end yet.
+                    if cgroup::is_of_container(state.pid, id).map_err(failed())? == Some(false) {
+                        return Ok(());
+                    }
+                    return process::kill_tree(state.pid).await.map_err(failed());
                 }
                 // It is being started.
                 sleep(Duration::from_millis(50)).await;
@@ -141,7 +128,7 @@ impl Containers {
         };
         match timeout(CLEAN_UP, kill).await {
             Ok(Ok(())) => {}
-            Ok(Err::<(), Error>(error)) => warn!(exec, "cannot kill a command that timed out: {error}"),
+            Ok(Err(error)) => warn!(exec, "cannot kill a command that timed out: {error}"),
             Err(_) => warn!(exec, "cannot kill a command that timed out: it does not end"),
         }
     }
@@ -150,14 +137,15 @@ impl Containers {
 /// Kills the command of a call that nobody waits for any more.
 struct KillOnDrop {
     containers: Arc<Containers>,
-    exec: Option<String>,
+    /// The container and the command.
+    command: Option<(String, String)>,
 }
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        if let Some(exec) = self.exec.take() {
+        if let Some((id, exec)) = self.command.take() {
             let containers = Arc::clone(&self.containers);
-            tokio::spawn(trace::carried(async move { containers.kill(&exec).await }));
+            tokio::spawn(trace::carried(async move { containers.kill(&id, &exec).await }));
         }
     }
 }
@@ -176,14 +164,15 @@ enum Reading {
     Open,
 }
 
+/// Both streams, up to a limit.
 #[derive(Default)]
-struct Output {
+struct Collected {
     decoder: Stdcopy,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Output {
+impl Collected {
     /// Reads until the end, but no longer than `span`.
     async fn read_for(&mut self, connection: &mut Hijacked, span: Duration) -> Result<Reading> {
         let until = Instant::now() + span;

@@ -11,18 +11,12 @@ use tokio::{
 };
 use tracing::debug;
 
+use super::watched::{Questions, Watched};
 use crate::{
-    engine::{Engine, EngineError, Hijacked, StdStream, Stdcopy},
+    engine::{EngineError, Hijacked, StdStream, Stdcopy},
     error::{Error, Result},
     streaming::session::Size,
 };
-
-/// Without output for this long, the command is asked about: a child that it left behind may hold its
-/// streams open.
-const FIRST_QUESTION: Duration = Duration::from_secs(1);
-
-/// The most time between two such questions.
-const LAST_QUESTION: Duration = Duration::from_secs(30);
 
 /// After the command's end, output that comes in pauses shorter than this is still taken.
 const QUIET: Duration = Duration::from_millis(500);
@@ -33,12 +27,6 @@ const NOT_STARTED: &[u8] = b"OCI runtime exec failed";
 
 /// How long the connection of a command that could not be started may take to end after that.
 const HELD: Duration = Duration::from_secs(1);
-
-/// The time before it is asked a second time whether a command runs.
-const START_PAUSE: Duration = Duration::from_millis(5);
-
-/// How long after its start the other side of a command's input may take to be opened.
-const OPENING: Duration = Duration::from_millis(50);
 
 /// The memory that is read into, in bytes.
 const READ: usize = 32 * 1024;
@@ -64,13 +52,6 @@ enum Beginning {
     Held(BytesMut),
     /// It was the command's.
     Passed,
-}
-
-/// Whose end to look out for where output stops without an end.
-#[derive(Clone, Copy)]
-pub(super) struct Watched<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) exec: &'a str,
 }
 
 /// Carries input and output until the output ends, or the `watched` command does.
@@ -117,25 +98,6 @@ async fn feed(
     // The connection may have ended meanwhile, which its output shows too.
     let _ = writer.shutdown().await;
     writer
-}
-
-impl Watched<'_> {
-    /// Waits until the command runs.
-    ///
-    /// The Engine hands input on through a FIFO. One that is closed before the other side has opened it, and
-    /// nothing was written to it, never ends for the command: it would wait for input for ever.
-    async fn started(self) {
-        let mut pause = START_PAUSE;
-        // Of a command that is not known any more nothing is to be waited for.
-        while let Ok(state) = self.engine.inspect_exec(self.exec).await
-            && state.pid == 0
-            && state.exit_code.is_none()
-        {
-            sleep(pause).await;
-            pause = (pause * 2).min(FIRST_QUESTION);
-        }
-        sleep(OPENING).await;
-    }
 }
 
 /// Sets a terminal's size, `first` and whenever the client's changes. Never ends.
@@ -216,7 +178,7 @@ impl Output {
     ) -> Result<()> {
         self.take(read).await?;
         let mut buffer = BytesMut::new();
-        let mut question = FIRST_QUESTION;
+        let mut questions = Questions::default();
         let mut ended = false;
         loop {
             if buffer.capacity() < READ / 8 {
@@ -225,7 +187,7 @@ impl Output {
             let patience = match (ended, self.is_holding()) {
                 (true, _) => QUIET,
                 (false, true) => HELD,
-                (false, false) => question,
+                (false, false) => questions.pause(),
             };
             let reading = reader.read_buf(&mut buffer);
             let read = match watched {
@@ -235,15 +197,15 @@ impl Output {
             match (read, watched) {
                 (Ok(Ok(0)), _) => return Ok(()),
                 (Ok(Ok(_)), _) => {
-                    question = FIRST_QUESTION;
+                    questions = Questions::default();
                     self.take(buffer.split().freeze()).await?;
                 }
                 (Ok(Err(error)), _) => return Err(Error::host("read the process's output")(error)),
                 (Err(_), _) if ended => return Ok(()),
                 (Err(_), _) if self.is_holding() => self.release().await,
-                (Err(_), Some(Watched { engine, exec })) => {
-                    ended = !engine.inspect_exec(exec).await?.running;
-                    question = (question * 2).min(LAST_QUESTION);
+                (Err(_), Some(watched)) => {
+                    ended = watched.has_ended().await?;
+                    questions.asked();
                 }
                 // Without a command to ask about, reading has no limit.
                 (Err(_), None) => {}

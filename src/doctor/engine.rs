@@ -9,7 +9,7 @@ use super::{Finding, Node, Severity};
 use crate::{
     config::Config,
     engine::Engine,
-    host::{oom, privileges},
+    host::{oom, privileges::Privileges},
 };
 
 /// What the Engine tells of itself.
@@ -41,7 +41,7 @@ pub async fn look(config: &Config) -> Result<View, String> {
         api: Some(api),
         info,
         pause: matches!(pause, Ok(Some(_))),
-        may_lower_oom: oom::may_lower(&privileges::engine(&config.docker_endpoint).await),
+        may_lower_oom: oom::may_lower(&Privileges::of_engine(&config.docker_endpoint).await),
     })
 }
 

@@ -39,9 +39,9 @@ impl Engine {
 
     async fn stat_path(&self, id: &str, path: &str) -> Result<Option<PathStat>, EngineError> {
         let action = format!("look at {path} in container {id}");
-        let request = raw::request(Method::HEAD, &address(id, path), Default::default(), None);
+        let request = raw::request(Method::HEAD, &address(id, path), None, &action)?;
         let call = self.transport.call(request, &action);
-        let response = self.bounded(&action, self.timeout, call).await?;
+        let response = raw::bounded(&action, self.timeout, call).await?;
         match response.status().as_u16() {
             // An answer to HEAD has no text that could tell whether the container is gone.
             404 => return Ok(None),
@@ -82,14 +82,16 @@ impl Engine {
             action: action.clone(),
             why,
         };
-        let download = self.bounded(&action, self.timeout, async {
-            let request = raw::request(Method::GET, &address(id, path), Default::default(), None);
-            let response = self.transport.call(request, &action).await?;
-            if !response.status().is_success() {
-                return Err(raw::refusal(response, &action).await);
-            }
+        let download = raw::bounded(&action, self.timeout, async {
+            let response = self
+                .stream(Method::GET, &address(id, path), None, &action)
+                .await?;
             let body = Limited::new(response.into_body(), limit + FRAME).collect().await;
-            Ok(body.map_err(|error| malformed(error.to_string()))?.to_bytes())
+            let whole = body.map_err(|error| match error.downcast::<hyper::Error>() {
+                Ok(lost) => self.transport.broken_off(&action, &*lost),
+                Err(too_long) => malformed(too_long.to_string()),
+            });
+            Ok(whole?.to_bytes())
         });
         let archive = match download.await {
             // Either the path, or the container, which somebody may have pruned.

@@ -33,7 +33,7 @@ impl Epoch {
         self.count.load(Ordering::Acquire)
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 

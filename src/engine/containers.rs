@@ -62,11 +62,10 @@ impl Engine {
         body: ContainerCreateBody,
     ) -> Result<Created, EngineError> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let create = self.docker.create_container(Some(options), body);
         let created = self
-            .docker
-            .create_container(Some(options), body)
-            .await
-            .map_err(|error| EngineError::from_bollard(&format!("create container {name}"), error))?;
+            .ask(&format!("create container {name}"), self.timeout, create)
+            .await?;
         Ok(Created {
             id: created.id,
             warnings: created.warnings,
@@ -75,20 +74,18 @@ impl Engine {
 
     /// Creates a container that is only to be looked into; `body` says what it is made from.
     pub async fn create_unnamed(&self, body: ContainerCreateBody) -> Result<String, EngineError> {
+        let create = self.docker.create_container(None, body);
         let created = self
-            .docker
-            .create_container(None, body)
-            .await
-            .map_err(|error| EngineError::from_bollard("create a container to look into", error))?;
+            .ask("create a container to look into", self.timeout, create)
+            .await?;
         Ok(created.id)
     }
 
     /// Starts a container; one that runs already is fine.
     pub async fn start_container(&self, id: &str) -> Result<(), EngineError> {
-        self.docker
-            .start_container(id, None)
+        let start = self.docker.start_container(id, None);
+        self.ask(&format!("start container {id}"), self.timeout, start)
             .await
-            .map_err(|error| EngineError::from_bollard(&format!("start container {id}"), error))
     }
 
     /// Stops a container by its stop signal, and kills it after `grace`; one that does not run is fine.
@@ -96,32 +93,31 @@ impl Engine {
         // The Engine takes a negative number as "wait for ever", so none may come from an overflow.
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        self.docker
-            .clone()
-            .with_timeout(grace.saturating_add(STOP_MARGIN))
-            .stop_container(id, Some(options))
-            .await
-            .map_err(|error| EngineError::from_bollard(&format!("stop container {id}"), error))
+        let (stop, after) = (
+            self.docker.stop_container(id, Some(options)),
+            grace.saturating_add(STOP_MARGIN),
+        );
+        self.ask(&format!("stop container {id}"), after, stop).await
     }
 
     /// Removes a container, running or not, with the volumes that were made for it alone; one that does
     /// not exist is fine.
     pub async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match self.docker.remove_container(id, Some(options)).await {
-            Ok(()) => Ok(()),
-            Err(error) => match EngineError::from_bollard(&format!("remove container {id}"), error) {
-                gone if gone.is_not_found() => Ok(()),
-                error => Err(error),
-            },
+        let remove = self.docker.remove_container(id, Some(options));
+        match self
+            .ask(&format!("remove container {id}"), self.timeout, remove)
+            .await
+        {
+            Err(gone) if gone.is_not_found() => Ok(()),
+            removed => removed,
         }
     }
 
     /// Changes a container's limits.
     pub async fn update_container(&self, id: &str, body: ContainerUpdateBody) -> Result<(), EngineError> {
-        self.docker
-            .update_container(id, body)
+        let update = self.docker.update_container(id, body);
+        self.ask(&format!("update container {id}"), self.timeout, update)
             .await
-            .map_err(|error| EngineError::from_bollard(&format!("update container {id}"), error))
     }
 }

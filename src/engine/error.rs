@@ -3,9 +3,19 @@ use std::time::Duration;
 /// A call to the Engine that did not succeed: what was tried, and what came of it.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No connection, or it was lost before an answer.
+    /// No connection.
     #[error("{action}: the docker engine at {socket} cannot be reached: {why}")]
     Unreachable {
+        /// What was tried.
+        action: String,
+        /// The Engine's socket.
+        socket: String,
+        /// The system's words.
+        why: String,
+    },
+    /// The connection was lost before the end of the answer.
+    #[error("{action}: the connection to the docker engine at {socket} broke off: {why}")]
+    BrokenOff {
         /// What was tried.
         action: String,
         /// The Engine's socket.
@@ -68,6 +78,11 @@ impl EngineError {
         self.status() == Some(409)
     }
 
+    /// Whether there is no Engine, or none any more.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::BrokenOff { .. })
+    }
+
     /// The Engine's own words, without what was tried.
     pub fn message(&self) -> String {
         match self {
@@ -76,34 +91,11 @@ impl EngineError {
         }
     }
 
-    pub(super) fn from_bollard(action: &str, error: bollard::errors::Error) -> Self {
-        use bollard::errors::Error;
-        let action = action.to_owned();
-        match error {
-            Error::DockerResponseServerError { status_code, message } => Self::Refused {
-                action,
-                status: status_code,
-                message,
-            },
-            // The transport passes its own errors through bollard in this shape.
-            Error::IOError { err } => match err.downcast::<Self>() {
-                Ok(ours) => ours.doing(action),
-                Err(err) => Self::Malformed {
-                    action,
-                    why: err.to_string(),
-                },
-            },
-            other => Self::Malformed {
-                action,
-                why: other.to_string(),
-            },
-        }
-    }
-
     /// The same error with `action` as what was tried.
     pub(super) fn doing(self, action: String) -> Self {
         match self {
             Self::Unreachable { socket, why, .. } => Self::Unreachable { action, socket, why },
+            Self::BrokenOff { socket, why, .. } => Self::BrokenOff { action, socket, why },
             Self::Refused { status, message, .. } => Self::Refused {
                 action,
                 status,

@@ -1,6 +1,6 @@
 //! What the Engine says of changes, as they happen.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -8,7 +8,7 @@ use hyper::{Method, body::Incoming};
 use memchr::memchr;
 use translate::answer::Event;
 
-use super::{Engine, EngineError, raw};
+use super::{Engine, EngineError, raw, transport::Transport};
 
 /// The events that change what CRI shows. Named one by one, so that the Engine itself leaves out the three of
 /// each exec and those of health checks: a node with many exec probes costs nothing here.
@@ -22,6 +22,7 @@ const LONGEST: usize = 16 << 20;
 
 /// Events of containers and images, one JSON object a line. Dropping it ends the subscription.
 pub struct EventStream {
+    transport: Arc<Transport>,
     body: Incoming,
     read: BytesMut,
 }
@@ -41,8 +42,9 @@ impl Engine {
             raw::filters(&filters)
         );
         let answer = self.stream(Method::GET, &path, None, ACTION);
-        let response = self.bounded(ACTION, self.timeout, answer).await?;
+        let response = raw::bounded(ACTION, self.timeout, answer).await?;
         Ok(EventStream {
+            transport: Arc::clone(&self.transport),
             body: response.into_body(),
             read: BytesMut::new(),
         })
@@ -66,7 +68,7 @@ impl EventStream {
                 Some(Ok(frame)) => self
                     .read
                     .extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Some(Err(error)) => return Err(malformed(&format!("the answer broke off: {error}"))),
+                Some(Err(error)) => return Err(self.transport.broken_off(ACTION, &error)),
             }
         }
     }

@@ -45,13 +45,10 @@ impl Engine {
             detach_keys: Some(NO_DETACH_KEYS.into()),
             ..ExecConfig::default()
         };
-        self.docker
-            .create_exec(container, config)
-            .await
-            .map(|created| created.id)
-            .map_err(|error| {
-                EngineError::from_bollard(&format!("prepare a command in container {container}"), error)
-            })
+        let action = format!("prepare a command in container {container}");
+        let create = self.docker.create_exec(container, config);
+        let created = self.ask(&action, self.timeout, create).await?;
+        Ok(created.id)
     }
 
     /// Starts a prepared command and takes its streams.

@@ -32,12 +32,12 @@ impl Engine {
         body: Vec<u8>,
         action: &str,
     ) -> Result<Hijacked, EngineError> {
-        self.bounded(action, self.timeout, async {
+        raw::bounded(action, self.timeout, async {
             let version = self.transport.version().await?;
             let stream = UnixStream::connect(self.transport.socket())
                 .await
                 .map_err(|error| self.transport.unreachable(action, &error))?;
-            let lost = |error: hyper::Error| self.transport.unreachable(action, &error);
+            let lost = |error: hyper::Error| self.transport.broken_off(action, &error);
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
             // Ends when the upgrade is done, or with the connection.
             tokio::spawn(connection.with_upgrades());
@@ -55,7 +55,7 @@ impl Engine {
                 })?;
             let name = calls::name(&Method::POST, path);
             let send = |request| sender.send_request(request);
-            let response = self.transport.observed(name, request, action, send).await?;
+            let response = self.transport.observed(name, request, send).await.map_err(lost)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(raw::refusal(response, action).await);
             }

@@ -1,6 +1,6 @@
 //! Images.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use translate::answer::{HistoryEntry, ImageEntry, ImageInspect};
 
-use super::{Engine, EngineError, raw};
+use super::{Engine, EngineError, raw, transport::Transport};
 
 /// The pauses before a list of images is asked for again.
 const LIST_AGAIN: [Duration; 5] = [Duration::from_millis(20); 5];
@@ -24,6 +24,7 @@ struct Removed {}
 
 /// The progress of a pull as the Engine sends it. Dropping it cancels the pull.
 pub struct PullStream {
+    transport: Arc<Transport>,
     body: Incoming,
     action: String,
 }
@@ -39,12 +40,7 @@ impl PullStream {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(error)) => {
-                    return Err(EngineError::Malformed {
-                        action: self.action.clone(),
-                        why: format!("the answer broke off: {error}"),
-                    });
-                }
+                Some(Err(error)) => return Err(self.transport.broken_off(&self.action, &error)),
             }
         }
     }
@@ -103,6 +99,7 @@ impl Engine {
         });
         let response = self.stream(Method::POST, &path, header, &action).await?;
         Ok(PullStream {
+            transport: Arc::clone(&self.transport),
             body: response.into_body(),
             action,
         })

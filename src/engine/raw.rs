@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty};
 use hyper::{
-    Method, Request, Response,
+    Method, Request, Response, Uri,
     body::Incoming,
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
@@ -20,12 +20,10 @@ struct Failure {
 }
 
 impl Engine {
-    /// `GET path`, read as JSON.
+    /// `GET path`, read as JSON. Asked once more where the connection is lost: the Engine may have been restarted.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, action: &str) -> Result<T, EngineError> {
         let body = match self.text(Method::GET, path, action).await {
-            Err(error) if transport::worth_repeating(&Method::GET, &error) => {
-                self.text(Method::GET, path, action).await?
-            }
+            Err(EngineError::BrokenOff { .. }) => self.text(Method::GET, path, action).await?,
             other => other?,
         };
         read(&body, action)
@@ -47,9 +45,12 @@ impl Engine {
 
     /// The whole answer to a call without a body.
     async fn text(&self, method: Method, path: &str, action: &str) -> Result<Bytes, EngineError> {
-        self.bounded(action, self.timeout, async {
-            let request = request(method, path, Bytes::new(), None);
-            collect(self.transport.call(request, action).await?, action).await
+        bounded(action, self.timeout, async {
+            let response = self.stream(method, path, None, action).await?;
+            let body = response.into_body().collect().await;
+            Ok(body
+                .map_err(|error| self.transport.broken_off(action, &error))?
+                .to_bytes())
         })
         .await
     }
@@ -62,63 +63,51 @@ impl Engine {
         header: Option<(HeaderName, HeaderValue)>,
         action: &str,
     ) -> Result<Response<Incoming>, EngineError> {
-        let response = self
-            .transport
-            .call(request(method, path, Bytes::new(), header), action)
-            .await?;
+        let request = request(method, path, header, action)?;
+        let response = self.transport.call(request, action).await?;
         if response.status().is_success() {
             Ok(response)
         } else {
             Err(refusal(response, action).await)
         }
     }
-
-    /// Runs `call`, but no longer than `after`.
-    pub(super) async fn bounded<T>(
-        &self,
-        action: &str,
-        after: Duration,
-        call: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        tokio::time::timeout(after, call).await.unwrap_or_else(|_| {
-            Err(EngineError::TimedOut {
-                action: action.into(),
-                after,
-            })
-        })
-    }
 }
 
+/// Runs `call`, but no longer than `after`.
+pub(super) async fn bounded<T>(
+    action: &str,
+    after: Duration,
+    call: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    tokio::time::timeout(after, call).await.unwrap_or_else(|_| {
+        Err(EngineError::TimedOut {
+            action: action.into(),
+            after,
+        })
+    })
+}
+
+/// A request without a body.
 pub(super) fn request(
     method: Method,
     path: &str,
-    body: Bytes,
     header: Option<(HeaderName, HeaderValue)>,
-) -> Request<transport::Body> {
-    let mut request = Request::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    action: &str,
+) -> Result<Request<transport::Body>, EngineError> {
+    let uri = path.parse::<Uri>().map_err(|error| EngineError::Malformed {
+        action: action.into(),
+        why: format!("there is no path {path:?} to ask for: {error}"),
+    })?;
+    let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *request.method_mut() = method;
-    // A path that is no URI is told apart from the rest by the version step.
-    *request.uri_mut() = path.parse().unwrap_or_default();
+    *request.uri_mut() = uri;
     if let Some((name, value)) = header {
         request.headers_mut().insert(name, value);
     }
     request
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    request
-}
-
-/// The body of a good answer, or the error of a bad one.
-pub(super) async fn collect(response: Response<Incoming>, action: &str) -> Result<Bytes, EngineError> {
-    if !response.status().is_success() {
-        return Err(refusal(response, action).await);
-    }
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| broken(action, &error))?;
-    Ok(body.to_bytes())
+    Ok(request)
 }
 
 /// What the Engine said with a status that is no success.
@@ -138,13 +127,6 @@ pub(super) async fn refusal(response: Response<Incoming>, action: &str) -> Engin
         action: action.into(),
         status,
         message,
-    }
-}
-
-fn broken(action: &str, error: &hyper::Error) -> EngineError {
-    EngineError::Malformed {
-        action: action.into(),
-        why: format!("the answer broke off: {error}"),
     }
 }
 

@@ -23,6 +23,7 @@ use translate::facts::ApiVersion;
 use super::{
     EngineError, calls,
     connection::{Connector, Epoch},
+    raw::bounded,
 };
 use crate::{metrics, trace};
 
@@ -34,16 +35,20 @@ const IDLE: Duration = Duration::from_secs(90);
 /// Idle connections kept: as many short calls as one pod start makes at once.
 const IDLE_CONNECTIONS: usize = 8;
 
+const NEGOTIATE: &str = "negotiate the API version";
+
 pub(super) struct Transport {
     client: legacy::Client<Connector, Body>,
     socket: Arc<PathBuf>,
     epoch: Arc<Epoch>,
+    /// How long the Engine may take to tell its version.
+    timeout: Duration,
     /// The negotiated version and the epoch it belongs to.
     version: Mutex<Option<(u64, ApiVersion)>>,
 }
 
 impl Transport {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(super) fn new(socket: PathBuf, timeout: Duration) -> Self {
         let socket = Arc::new(socket);
         let epoch = Arc::new(Epoch::default());
         let client = legacy::Client::builder(TokioExecutor::new())
@@ -58,6 +63,7 @@ impl Transport {
             client,
             socket,
             epoch,
+            timeout,
             version: Mutex::new(None),
         }
     }
@@ -70,6 +76,11 @@ impl Transport {
         self.epoch.now()
     }
 
+    /// Has everything that is known of the Engine asked again.
+    pub(super) fn end_epoch(&self) {
+        self.epoch.end();
+    }
+
     /// The API version to speak: the Engine's newest, but none newer than what was tested.
     pub(super) async fn version(&self) -> Result<ApiVersion, EngineError> {
         if let Some((epoch, version)) = *self.lock_version()
@@ -77,13 +88,13 @@ impl Transport {
         {
             return Ok(version);
         }
-        let head = self.ping().await?;
+        let head = bounded(NEGOTIATE, self.timeout, self.ping()).await?;
         let told = head
             .get("api-version")
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
         let newest: ApiVersion = told.parse().map_err(|why| EngineError::Malformed {
-            action: "negotiate the API version".into(),
+            action: NEGOTIATE.into(),
             why: format!("header Api-Version: {why}"),
         })?;
         if newest < ApiVersion::FLOOR {
@@ -143,8 +154,12 @@ impl Transport {
             .headers_mut()
             .insert(HOST, HeaderValue::from_static("docker"));
         *request.version_mut() = Version::HTTP_11;
-        self.observed(name, request, action, |request| self.client.request(request))
+        self.observed(name, request, |request| self.client.request(request))
             .await
+            .map_err(|error| match error.is_connect() {
+                true => self.unreachable(action, &error),
+                false => self.broken_off(action, &error),
+            })
     }
 
     /// Has `send` send `request`, and the call counted, timed, traced and logged, to the head of its answer.
@@ -152,12 +167,10 @@ impl Transport {
         &self,
         name: &'static str,
         mut request: Request<B>,
-        action: &str,
         send: impl FnOnce(Request<B>) -> F,
-    ) -> Result<Response<Incoming>, EngineError>
+    ) -> Result<Response<Incoming>, E>
     where
         F: Future<Output = Result<Response<Incoming>, E>>,
-        E: std::error::Error + 'static,
     {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let span = trace::engine(name, method.as_str(), &path, &self.socket);
@@ -167,38 +180,61 @@ impl Transport {
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         metrics::engine(name, status, began.elapsed());
         span.answered(status);
-        let response = answer.map_err(|error| self.unreachable(action, &error))?;
-        debug!(%method, path, status, "engine call");
-        Ok(response)
+        if answer.is_ok() {
+            debug!(%method, path, status, "engine call");
+        }
+        answer
     }
 
-    /// Serves bollard: the same calls, with its requests mended where they need it.
+    /// Serves bollard.
     pub(super) async fn serve_bollard(
         &self,
         request: BollardRequest,
     ) -> Result<Response<Incoming>, bollard::errors::Error> {
-        let (mut head, body) = request.into_parts();
-        for name in ["x-registry-auth", "x-registry-config"] {
-            if let Some(value) = head.headers.get_mut(name) {
-                *value = url_alphabet(value);
-            }
-        }
-        let body = body.map_err(io::Error::other).boxed_unsync();
-        self.call(Request::from_parts(head, body), "call the engine")
+        let request = request.map(|body| body.map_err(io::Error::other).boxed_unsync());
+        self.call(request, "call the engine")
             .await
             .map_err(|ours| io::Error::other(ours).into())
     }
 
-    pub(super) fn unreachable(&self, action: &str, error: &(dyn std::error::Error + 'static)) -> EngineError {
-        // The innermost cause is what the system said; the layers around it say "client error".
-        let mut cause = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
+    /// What became of a call by bollard.
+    pub(super) fn by_bollard(&self, action: &str, error: bollard::errors::Error) -> EngineError {
+        use bollard::errors::Error;
+        let malformed = |why| EngineError::Malformed {
+            action: action.into(),
+            why,
+        };
+        match error {
+            Error::DockerResponseServerError { status_code, message } => EngineError::Refused {
+                action: action.into(),
+                status: status_code,
+                message,
+            },
+            // Our own errors pass through bollard in this shape.
+            Error::IOError { err } => match err.downcast::<EngineError>() {
+                Ok(ours) => ours.doing(action.into()),
+                Err(err) => malformed(err.to_string()),
+            },
+            Error::HyperResponseError { err } => self.broken_off(action, &err),
+            other => malformed(other.to_string()),
         }
+    }
+
+    /// There was no connection to be had.
+    pub(super) fn unreachable(&self, action: &str, error: &(dyn std::error::Error + 'static)) -> EngineError {
         EngineError::Unreachable {
             action: action.into(),
             socket: self.socket.display().to_string(),
-            why: cause.to_string(),
+            why: innermost(error),
+        }
+    }
+
+    /// The connection was lost before the end of the answer.
+    pub(super) fn broken_off(&self, action: &str, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        EngineError::BrokenOff {
+            action: action.into(),
+            socket: self.socket.display().to_string(),
+            why: innermost(error),
         }
     }
 
@@ -207,10 +243,13 @@ impl Transport {
     }
 }
 
-/// Whether an idempotent call may be sent once more after `error`.
-pub(super) fn worth_repeating(method: &Method, error: &EngineError) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-        && matches!(error, EngineError::Unreachable { why, .. } if why.contains("connection closed") || why.contains("reset"))
+/// What the system said; the layers around it say "client error".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// `uri` with `/vX.Y` in front of its path.
@@ -219,22 +258,6 @@ fn versioned(uri: &Uri, version: ApiVersion) -> Result<Uri, String> {
     format!("http://engine/v{version}{path}")
         .parse()
         .map_err(|error| format!("path {path:?}: {error}"))
-}
-
-/// Registry credentials in base64's URL alphabet: the Engine reads no other, and says nothing.
-fn url_alphabet(value: &HeaderValue) -> HeaderValue {
-    let bytes: Vec<u8> = value
-        .as_bytes()
-        .iter()
-        .map(|byte| match byte {
-            b'+' => b'-',
-            b'/' => b'_',
-            other => *other,
-        })
-        .collect();
-    let mut mended = HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| value.clone());
-    mended.set_sensitive(true);
-    mended
 }
 
 #[cfg(test)]
@@ -251,10 +274,5 @@ mod tests {
             uri.map(|u| u.to_string()),
             Ok("http://engine/v1.41/containers/json?all=true".into())
         );
-    }
-
-    #[test]
-    fn credentials_use_the_alphabet_that_the_engine_reads() {
-        assert_eq!(url_alphabet(&HeaderValue::from_static("a+b/c=")), "a-b_c=");
     }
 }

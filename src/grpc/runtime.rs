@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cri::{encoded, runtime_service_server::RuntimeService};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataMap};
 use translate::stats::metrics::descriptors;
 
@@ -40,6 +41,8 @@ pub struct Runtime {
     pub status: Arc<NodeStatus>,
     /// Runs changes to their end, whatever becomes of their callers.
     pub detached: Detached,
+    /// Cancelled when the process is to end: calls under way are waited for, and streams of events have no end.
+    pub ending: CancellationToken,
 }
 
 impl Runtime {
@@ -160,10 +163,13 @@ impl RuntimeService for Runtime {
         &self,
         _: Request<cri::GetEventsRequest>,
     ) -> Reply<BoxStream<cri::ContainerEventResponse>> {
-        let events = self.sandboxes.events()?;
-        Ok(Response::new(Box::pin(
-            events.map(|event| event.map_err(Status::from)),
-        )))
+        let events = self.sandboxes.events()?.map(|event| event.map_err(Status::from));
+        // Said, so that no subscriber takes it for the end of all events.
+        let end = async { Err(Status::unavailable("dockside is being stopped")) };
+        let events = events
+            .take_until(self.ending.clone().cancelled_owned())
+            .chain(stream::once(end));
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn create_container(

@@ -69,7 +69,9 @@ fn code(error: &Error) -> Code {
 fn engine(error: &EngineError) -> Code {
     match error {
         // The kubelet waits and asks again; it must not take this for a missing object.
-        EngineError::Unreachable { .. } | EngineError::TimedOut { .. } => Code::Unavailable,
+        EngineError::Unreachable { .. } | EngineError::BrokenOff { .. } | EngineError::TimedOut { .. } => {
+            Code::Unavailable
+        }
         EngineError::TooOld { .. } => Code::FailedPrecondition,
         EngineError::Malformed { .. } => Code::Internal,
         EngineError::Refused { status, .. } => match status {

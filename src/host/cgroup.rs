@@ -10,6 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
+use rustix::io::Errno;
 use translate::{resources::live, stats::hierarchy::Hierarchies};
 
 pub use keep::{Held, Keeper};
@@ -27,6 +28,19 @@ pub fn hierarchies() -> Result<&'static Hierarchies, io::Error> {
 
 /// Where the hierarchies are told.
 pub const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Whether the process `pid` is the container's `id`; `None` if there is no such process.
+///
+/// The Engine's numbers of processes that have ended stay known, and belong to others later.
+pub fn is_of_container(pid: i32, id: &str) -> io::Result<Option<bool>> {
+    match std::fs::read_to_string(format!("/proc/{pid}/cgroup")) {
+        Ok(membership) => Ok(Some(hierarchies()?.container(&membership, id).is_some())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // It ended while it was read.
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 /// The texts of one file of the cgroup of the container whose first process is `pid`, and of the process's
 /// `oom_score_adj`, by name; what cannot be read is left out, as the process may have ended.

@@ -6,29 +6,31 @@
 
 use std::fs;
 
-use super::privileges;
+use super::privileges::Privileges;
 use crate::config::Restrict;
 
 /// The number of `CAP_SYS_RESOURCE` in the kernel's capability sets.
 const CAP_SYS_RESOURCE: u64 = 24;
 
-/// The lowest `oom_score_adj` for containers of the Engine whose process is `engine`; `None` means no limit.
-pub fn floor(when: Restrict, engine: &str) -> Option<i32> {
+/// The lowest `oom_score_adj` for containers of an Engine with these privileges; `None` means no limit.
+pub fn floor(when: Restrict, engine: &Privileges) -> Option<i32> {
     match when {
         Restrict::False => None,
-        Restrict::True => Some(score("self").unwrap_or(0)),
+        Restrict::True => Some(own_score().unwrap_or(0)),
         Restrict::Auto if may_lower(engine) => None,
-        Restrict::Auto => Some(score(engine).unwrap_or(0)),
+        Restrict::Auto => Some(engine.oom_score_adj.unwrap_or(0)),
     }
 }
 
-/// Whether the process `engine` may set every `oom_score_adj`.
-pub fn may_lower(engine: &str) -> bool {
-    privileges::capabilities(engine).is_some_and(|set| set & (1 << CAP_SYS_RESOURCE) != 0)
+/// Whether an Engine with these privileges may set every `oom_score_adj`.
+pub fn may_lower(engine: &Privileges) -> bool {
+    engine
+        .capabilities
+        .is_some_and(|set| set & (1 << CAP_SYS_RESOURCE) != 0)
 }
 
-fn score(process: &str) -> Option<i32> {
-    fs::read_to_string(format!("/proc/{process}/oom_score_adj"))
+fn own_score() -> Option<i32> {
+    fs::read_to_string("/proc/self/oom_score_adj")
         .ok()?
         .trim()
         .parse()

@@ -6,8 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit to the hard one, and returns it; `None` is no limit.
 ///
-/// Soft limits are 1024 for the sake of programs that use `select`, which this one does not: each session and each
-/// forwarded connection takes a file or two.
+/// Soft limits are 1024 for the sake of programs that use `select`, which this one does not: each session, each
+/// forwarded connection and each log that is followed takes a file or two.
 pub fn raise() -> io::Result<Option<u64>> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let raised = Rlimit {

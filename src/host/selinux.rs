@@ -10,11 +10,15 @@ use rustix::{
     fs::{XattrFlags, lgetxattr, lsetxattr},
     io::Errno,
 };
+use translate::Invalid;
 
 use crate::error::{Error, Result};
 
 /// The extended attribute that is a file's label.
 const LABEL: &str = "security.selinux";
+
+/// Where the kernel says of a label that is written there whether it is one.
+const CHECK: &str = "/sys/fs/selinux/context";
 
 /// What the node itself is made of: with a pod's label its own services could not use it any more. What is below these is
 /// not meant.
@@ -45,13 +49,30 @@ const NEVER: [&str; 24] = [
     "/var/log",
 ];
 
+/// Refuses the label of a process that the kernel's policy does not have. Where that cannot be asked, the start has to show it.
+pub async fn check(label: &str) -> Result<()> {
+    if label.is_empty() {
+        return Ok(());
+    }
+    match tokio::fs::write(CHECK, label).await {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let why = format!("the policy of this node has no label {label:?}");
+            Err(Invalid::new("config.linux.security_context.selinux_options", why).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Gives what is at `path`, and all below it, the label `label`; a link at `path` itself is followed. File systems that know
 /// no labels of single files are left alone.
 pub async fn relabel(path: &str, label: &str) -> Result<()> {
     let (from, label) = (path.to_owned(), label.to_owned());
     let done = tokio::task::spawn_blocking(move || {
         let from = fs::canonicalize(from)?;
-        if NEVER.iter().any(|never| from == Path::new(never)) {
+        // Some of them are links to others on most nodes, as /bin is to /usr/bin.
+        let is =
+            |never: &&str| from == Path::new(never) || fs::canonicalize(never).is_ok_and(|it| it == from);
+        if NEVER.iter().any(is) {
             let why = "is a part of the node itself, whose label is not changed";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
@@ -143,11 +164,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_node_itself_is_not_labelled() {
-        let before = label(Path::new("/var/lib"));
-        for path in ["/", "/var/lib", "/var/../var/lib/"] {
+        let labels = || ["/var/lib", "/bin/", "/bin/sh"].map(|path| label(Path::new(path)));
+        let before = labels();
+        // The last is a link on most nodes, and what it leads to is meant as well.
+        let bin = fs::canonicalize("/bin").unwrap();
+        for path in ["/", "/var/lib", "/var/../var/lib/", bin.to_str().unwrap(), "/bin"] {
             let error = relabel(path, POD).await.unwrap_err();
             assert!(error.to_string().contains(path), "{error}");
         }
-        assert_eq!(label(Path::new("/var/lib")), before);
+        assert_eq!(labels(), before);
     }
 }

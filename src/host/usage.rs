@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io, os::fd::OwnedFd, path::Path, rc::Rc};
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, open, openat2, statat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, open, openat, statat},
     io::Errno,
 };
 
@@ -44,7 +44,7 @@ pub fn below(directory: &Path, rest: &mut dyn FnMut()) -> io::Result<Usage> {
     let mut entries = 0;
     while let Some((base, path)) = pending.pop() {
         let opened = match open_below(&base, &path) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => continue,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             other => other?,
         };
         let opened = Rc::new(opened);
@@ -73,7 +73,7 @@ pub fn below(directory: &Path, rest: &mut dyn FnMut()) -> io::Result<Usage> {
             }
             usage.bytes = usage.bytes.saturating_add(blocks(&stat));
             usage.inodes += 1;
-            if is_directory {
+            if is_directory && stat.st_dev == own.st_dev {
                 pending.push((Rc::clone(&base), [&path[..], b"/", name.to_bytes()].concat()));
             }
         }
@@ -81,9 +81,12 @@ pub fn below(directory: &Path, rest: &mut dyn FnMut()) -> io::Result<Usage> {
     Ok(usage)
 }
 
+/// One name after the other, since the kernel does not follow a link in the last one only. `openat2` could tell it not
+/// to follow any, but Linux has that from 5.6 on, and systemd takes it from a unit with `RestrictSUIDSGID=`.
 fn open_below(base: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    openat2(base, path, FLAGS, Mode::empty(), resolve)
+    let mut names = path.split(|byte| *byte == b'/');
+    let first = openat(base, names.next().unwrap_or_default(), FLAGS, Mode::empty())?;
+    names.try_fold(first, |at, name| openat(&at, name, FLAGS, Mode::empty()))
 }
 
 /// The kernel counts in blocks of 512 bytes, whatever the filesystem's are.
@@ -141,7 +144,7 @@ mod tests {
         let mut at = open(directory.path(), FLAGS, Mode::empty()).unwrap();
         for _ in 0..30 {
             rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU).unwrap();
-            at = rustix::fs::openat(&at, name.as_str(), FLAGS, Mode::empty()).unwrap();
+            at = openat(&at, name.as_str(), FLAGS, Mode::empty()).unwrap();
         }
         for number in 0..600 {
             fs::write(directory.path().join(number.to_string()), b"").unwrap();

@@ -73,7 +73,7 @@ pub struct FsUsage {
 impl Images {
     /// The filesystem that holds images and containers.
     pub async fn fs_info(&self) -> Result<cri::ImageFsInfoResponse> {
-        let facts = match self.engine.last_facts().await {
+        let facts = match self.engine.last_facts() {
             // The filesystem is there whether the Engine is or not.
             Some(facts) => facts,
             None => self.engine.facts().await?,
@@ -95,7 +95,7 @@ impl Images {
 
     /// The directory that images and writable layers are in.
     pub async fn directory(&self) -> Result<PathBuf> {
-        let facts = match self.engine.last_facts().await {
+        let facts = match self.engine.last_facts() {
             Some(facts) => facts,
             None => self.engine.facts().await?,
         };

@@ -5,11 +5,18 @@
 
 use std::{
     fmt::{self, Write as _},
-    io::Write as _,
-    os::unix::net::UnixDatagram,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram,
+    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use rustix::fs::fstat;
+use rustix::{
+    fs::fstat,
+    net::{SendFlags, send},
+};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -23,22 +30,68 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 /// The longest value that is sent, in bytes: a datagram has to hold all of them.
 const LONGEST: usize = 32 << 10;
 
-/// Writes to the journal.
+/// Writes to the journal, without ever waiting for it: whoever has something to say is answering calls, and a journal that
+/// hangs would hang all of them. What it does not take is lost, and that is said once it takes messages again.
 pub(super) struct Journal {
     socket: UnixDatagram,
+    /// The journal's stream on stderr, which is kept where the journal is being restarted.
+    stream: OwnedFd,
+    /// How many messages were lost, and not said to be, until now.
+    lost: AtomicU64,
 }
 
 impl Journal {
     /// The journal, if stderr leads there: systemd says so by the device and the inode.
     pub(super) fn of_stderr() -> Option<Self> {
         let stream = std::env::var("JOURNAL_STREAM").ok()?;
-        let stderr = fstat(std::io::stderr()).ok()?;
+        let stderr = fstat(io::stderr()).ok()?;
         if stream != format!("{}:{}", stderr.st_dev, stderr.st_ino) {
             return None;
         }
         let socket = UnixDatagram::unbound().ok()?;
         socket.connect(SOCKET).ok()?;
-        Some(Self { socket })
+        let stream = io::stderr().as_fd().try_clone_to_owned().ok()?;
+        Self::new(socket, stream).ok()
+    }
+
+    fn new(socket: UnixDatagram, stream: OwnedFd) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            stream,
+            lost: AtomicU64::new(0),
+        })
+    }
+
+    /// Sends a message, or its text alone by the stream.
+    fn send(&self, message: &[u8], text: &str) {
+        self.tell_lost();
+        if self.socket.send(message).is_ok() {
+            return;
+        }
+        // Its flags are this call's: the stream is others' as well, and stays as it is.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if send(&self.stream, format!("{text}\n").as_bytes(), flags).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says how many messages were lost, if any were.
+    fn tell_lost(&self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let entry = Entry {
+                text: "messages were lost, because the journal did not take them".into(),
+                fields: vec![("lost", lost.to_string())],
+            };
+            if self
+                .socket
+                .send(&entry.encode(Level::WARN, module_path!()))
+                .is_err()
+            {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -73,10 +126,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
                 lent.put_fields(&mut message, |name| !entry.has(name));
             }
         }
-        if self.socket.send(&message).is_err() {
-            // The journal is being restarted: its stream on stderr is kept for that.
-            let _ = writeln!(std::io::stderr(), "{}", entry.message());
-        }
+        self.send(&message, &entry.message());
     }
 }
 
@@ -179,13 +229,57 @@ mod tests {
 
     use super::*;
 
-    fn sent(log: impl FnOnce()) -> String {
+    /// Has `log` write to a journal, whose other ends are the socket of entries and the stream.
+    fn writing(log: impl FnOnce(&UnixDatagram, &UnixDatagram)) {
         let (socket, journal) = UnixDatagram::pair().unwrap();
-        let subscriber = tracing_subscriber::registry().with(Journal { socket });
-        tracing::subscriber::with_default(subscriber, log);
+        let (stream, stderr) = UnixDatagram::pair().unwrap();
+        for end in [&journal, &stderr] {
+            end.set_nonblocking(true).unwrap();
+        }
+        let subscriber = tracing_subscriber::registry().with(Journal::new(socket, stream.into()).unwrap());
+        tracing::subscriber::with_default(subscriber, || log(&journal, &stderr));
+    }
+
+    fn received(journal: &UnixDatagram) -> Option<String> {
         let mut buffer = vec![0; 128 << 10];
-        let length = journal.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
+        let length = journal.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+    }
+
+    fn sent(log: impl FnOnce()) -> String {
+        let mut entry = None;
+        writing(|journal, _| {
+            log();
+            entry = received(journal);
+        });
+        entry.unwrap()
+    }
+
+    #[test]
+    fn a_journal_that_hangs_holds_nobody_up_and_hears_later_what_it_missed() {
+        const ALL: usize = 10_000;
+        writing(|journal, stderr| {
+            for number in 0..ALL {
+                tracing::info!(number, "in vain");
+            }
+            let read = |from| std::iter::from_fn(|| received(from)).collect::<Vec<_>>();
+            let (entries, lines) = (read(journal), read(stderr));
+            assert!(
+                !entries.is_empty() && lines[0].starts_with("in vain number="),
+                "{lines:?}"
+            );
+            tracing::info!("again");
+            let after = read(journal);
+            let lost = ALL - entries.len() - lines.len();
+            assert!(
+                lost > 0 && after[0].contains(&format!("\nDOCKSIDE_LOST={lost}\n")),
+                "{after:?}"
+            );
+            assert!(
+                after.len() == 2 && after[1].contains("MESSAGE=again\n"),
+                "{after:?}"
+            );
+        });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::{
 };
 
 use inotify::WatchDescriptor;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
@@ -61,6 +62,8 @@ struct Shared {
     more: Condvar,
     watcher: Arc<Mutex<Watcher>>,
     mailbox: Arc<Mailbox>,
+    /// For a hand that panics: the log that it had, and others on that file system, are lost with it.
+    ended: CancellationToken,
 }
 
 #[derive(Default)]
@@ -105,12 +108,17 @@ impl Work {
 
 impl Hands {
     /// Takes on the first one. Logs come back through `mailbox`.
-    pub(super) fn start(watcher: Arc<Mutex<Watcher>>, mailbox: Arc<Mailbox>) -> io::Result<Self> {
+    pub(super) fn start(
+        watcher: Arc<Mutex<Watcher>>,
+        mailbox: Arc<Mailbox>,
+        ended: CancellationToken,
+    ) -> io::Result<Self> {
         let hands = Self(Arc::new(Shared {
             work: Mutex::default(),
             more: Condvar::new(),
             watcher,
             mailbox,
+            ended,
         }));
         hands.take_on()?;
         Ok(hands)
@@ -146,9 +154,11 @@ impl Hands {
 
     fn take_on(&self) -> io::Result<()> {
         let shared = Arc::clone(&self.0);
-        thread::Builder::new()
-            .name("logs-copy".into())
-            .spawn(move || shared.run())?;
+        thread::Builder::new().name("logs-copy".into()).spawn(move || {
+            let ended = shared.ended.clone().drop_guard();
+            shared.run();
+            ended.disarm();
+        })?;
         Ok(())
     }
 }

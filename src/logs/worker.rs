@@ -14,6 +14,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
@@ -92,8 +93,8 @@ struct Worker {
     complained: Option<Instant>,
 }
 
-/// Starts the thread.
-pub(super) fn start() -> io::Result<Arc<Mailbox>> {
+/// Starts the thread. `ended` is cancelled when copying has ended, or a part of it, by an error or a panic.
+pub(super) fn start(ended: &CancellationToken) -> io::Result<Arc<Mailbox>> {
     let (mailbox, inbox) = mailbox()?;
     let mailbox = Arc::new(mailbox);
     let watcher = Watcher::new()?;
@@ -101,7 +102,7 @@ pub(super) fn start() -> io::Result<Arc<Mailbox>> {
     let watcher = Arc::new(Mutex::new(watcher));
     let mut worker = Worker {
         inbox,
-        hands: Hands::start(Arc::clone(&watcher), Arc::clone(&mailbox))?,
+        hands: Hands::start(Arc::clone(&watcher), Arc::clone(&mailbox), ended.clone())?,
         watcher,
         changes,
         logs: HashMap::new(),
@@ -111,7 +112,9 @@ pub(super) fn start() -> io::Result<Arc<Mailbox>> {
         since: Instant::now(),
         complained: None,
     };
+    let ended = ended.clone().drop_guard();
     thread::Builder::new().name("logs".into()).spawn(move || {
+        let _ended = ended;
         if let Err(failure) = worker.run() {
             error!("copying container logs ended: {failure}");
         }

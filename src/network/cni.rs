@@ -1,7 +1,7 @@
 //! Pods in a CNI network, their namespaces pinned as long as the network is up.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -10,6 +10,7 @@ use std::{
 use tokio::time::Instant;
 use translate::{
     ContainerId, Invalid,
+    answer::ContainerInspect,
     cni::{
         bandwidth::Bandwidth,
         capabilities::{Capabilities, Dns, PortMapping},
@@ -17,6 +18,7 @@ use translate::{
     labels::SandboxRecord,
 };
 
+use super::Evidence;
 use crate::{
     cni::{
         Cni, CniConfig, CniError, PodNetwork,
@@ -36,7 +38,7 @@ const PREFIX: &str = "dockside-";
 pub struct CniNetwork {
     cni: Arc<Cni>,
     pins: Pins,
-    /// Addresses by sandbox: asked for at every status, and never changed.
+    /// Addresses by sandbox: asked for at every status, and never changed. None if they cannot be made out.
     addresses: Mutex<HashMap<String, Vec<IpAddr>>>,
 }
 
@@ -78,9 +80,12 @@ impl CniNetwork {
     /// Without the namespace plugins undo less: addresses that are masqueraded, for one, are asked of it.
     pub(super) async fn adopt(&self, id: &str, pid: i32) -> Result<bool> {
         let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
-        let (Some(pid), None, Ok(Some(_))) = (pid, self.pin(id), self.cni.addresses(id)) else {
+        let (Some(pid), None) = (pid, self.pin(id)) else {
             return Ok(false);
         };
+        if self.cni.addresses(id).await?.is_none() {
+            return Ok(false);
+        }
         self.pinned(id, move |pins, name| pins.pin(pid, &name)).await?;
         Ok(true)
     }
@@ -93,9 +98,10 @@ impl CniNetwork {
     ) -> Result<()> {
         let path = self.pins.path(&pin(id)).map_err(failed)?;
         let pinned = path.exists();
-        if !pinned && matches!(self.cni.addresses(id), Ok(None)) {
+        if !pinned && matches!(self.cni.addresses(id).await, Ok(None)) {
             // The namespace is pinned before the first plugin runs, and until the last one has undone its
             // work; only a record outlives a reboot. Neither is there: nothing is left to undo.
+            self.known().remove(id);
             return Ok(());
         }
         let netns = if pinned { path } else { Default::default() };
@@ -116,37 +122,63 @@ impl CniNetwork {
         netns::is_namespace(&path).is_ok().then_some(path)
     }
 
-    pub(super) async fn addresses(&self, id: &str) -> Result<Vec<IpAddr>> {
+    pub(super) async fn addresses(&self, inspect: &ContainerInspect) -> Result<Vec<IpAddr>> {
+        let id = &inspect.id;
         if let Some(addresses) = self.known().get(id) {
             return Ok(addresses.clone());
         }
-        let addresses = self.cni.addresses(id)?.unwrap_or_default();
-        if !addresses.is_empty() {
-            self.known().insert(id.to_owned(), addresses.clone());
+        // One that has ended is of no use, whatever is recorded of it.
+        if !inspect.state.running {
+            return Ok(Vec::new());
         }
-        Ok(addresses)
+        let Some(addresses) = self.cni.addresses(id).await? else {
+            // It may be about to be connected.
+            return Ok(Vec::new());
+        };
+        // What connects it knows better.
+        Ok(self.known().entry(id.clone()).or_insert(addresses).clone())
     }
 
-    /// The sandboxes that dockside has connected, by their pins, or, after a reboot, by what it recorded.
-    /// Records of other programs are theirs.
-    pub(super) async fn connected(&self) -> Result<Vec<String>> {
+    /// The sandboxes that are or were in the network, as `evidence` has it, and in whose namespaces no process lives: pins
+    /// and records may be shared with docksides of other Engines, whose pods run. Records of other programs are theirs.
+    pub(super) async fn abandoned(&self, evidence: Evidence) -> Result<BTreeSet<String>> {
+        let records = self.cni.records().await?;
         let pins = self.pins.clone();
-        let names = blocking(move || pins.list()).await?;
-        let pinned = names
-            .into_iter()
-            .filter_map(|name| name.strip_prefix(PREFIX).map(str::to_owned));
-        let ours = format!("{PINS}/{PREFIX}");
-        let records = self.cni.records().await.unwrap_or_default();
-        let recorded = records
-            .into_iter()
-            .filter(|record| record.netns.starts_with(&ours));
-        let ids = pinned.chain(recorded.map(|record| record.container_id));
-        Ok(ids.filter(|id| ContainerId::parse(id).is_some()).collect())
+        blocking(move || {
+            let ours = format!("{PINS}/{PREFIX}");
+            let recorded = records
+                .into_iter()
+                .map(|record| (record.container_id, record.netns.starts_with(&ours)));
+            let names = match evidence {
+                Evidence::Records => Vec::new(),
+                Evidence::RecordsAndPins => pins.list()?,
+            };
+            let pinned = names
+                .iter()
+                .filter_map(|name| Some((name.strip_prefix(PREFIX)?.to_owned(), false)));
+            let inhabited = netns::inhabited()?;
+            let mut abandoned = BTreeSet::new();
+            for (id, ours) in recorded.chain(pinned) {
+                if ContainerId::parse(&id).is_none() {
+                    continue;
+                }
+                let left = match netns::namespace_id(&pins.path(&pin(&id))?) {
+                    Ok(namespace) => !inhabited.contains(&namespace),
+                    // Pins do not outlive a reboot.
+                    Err(_) => ours,
+                };
+                if left {
+                    abandoned.insert(id);
+                }
+            }
+            Ok(abandoned)
+        })
+        .await
     }
 
     /// Lets the plugins forget all that is not recorded.
     pub(super) async fn collect(&self, deadline: Instant) -> Result<()> {
-        match self.cni.gc(|_| false, deadline).await {
+        match self.cni.gc(deadline).await {
             // Without a network there is nothing to forget.
             Err(CniError::NotReady(_)) => Ok(()),
             other => Ok(other?),

@@ -46,9 +46,11 @@ impl DockerNetwork {
         Ok(engine.ensure_network(request).await?)
     }
 
-    /// A pod's addresses, IPv4 first.
+    /// A pod's addresses, IPv4 first. Without plugins cri-dockerd leaves its pods on the Engine's default bridge, so it
+    /// does not matter in which of the Engine's networks a pod is.
     pub fn addresses(inspect: &ContainerInspect) -> Vec<IpAddr> {
-        let Some(endpoint) = inspect.network_settings.networks.get(NAME) else {
+        let networks = &inspect.network_settings.networks;
+        let Some(endpoint) = networks.get(NAME).or_else(|| networks.values().next()) else {
             return Vec::new();
         };
         let texts = [&endpoint.ip_address, &endpoint.global_ipv6_address];

@@ -14,7 +14,11 @@ impl Sandboxes {
             ..Default::default()
         };
         for entry in self.store.ask_sandboxes(&ready).await? {
-            let sandbox = self.store.sandbox(&entry.id).await?;
+            let sandbox = match self.store.sandbox(&entry.id).await {
+                // Removed in between.
+                Err(error) if error.is_not_found() => continue,
+                other => other?,
+            };
             if !foreign(&sandbox) {
                 continue;
             }

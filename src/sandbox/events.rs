@@ -34,7 +34,7 @@ impl Sandboxes {
     async fn event(&self, change: &Change) -> Option<cri::ContainerEventResponse> {
         let pod = match &change.sandbox {
             Some(view) => {
-                let addresses = if view.sandbox.host_network() {
+                let addresses = if view.sandbox.host_network {
                     Ok(Vec::new())
                 } else {
                     self.network.addresses(&view.inspect).await

@@ -86,7 +86,7 @@ impl Sandboxes {
     /// The pod's network namespace; `None` is the host's.
     async fn namespace(&self, sandbox: &Sandbox) -> Result<Option<OwnedFd>> {
         let (_, pid) = self.alive(&sandbox.id).await?;
-        if sandbox.host_network() {
+        if sandbox.host_network {
             return Ok(None);
         }
         // Named after the sandbox's id, which is never used twice: this is no other pod's.

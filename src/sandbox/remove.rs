@@ -2,7 +2,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::Sandboxes;
-use crate::error::Result;
+use crate::{container::remove::take_away, error::Result};
 
 impl Sandboxes {
     /// Removes a sandbox with everything in it, running or not. One that does not exist is fine.
@@ -14,14 +14,7 @@ impl Sandboxes {
         let id = &sandbox.id;
         let _lock = self.locks.exclusive(id).await;
         self.each_member(id, None, |member| async move {
-            self.store.catch_up_log(&member).await?;
-            if let Err(error) = self.engine.remove_container(&member).await {
-                self.store.changed(&member);
-                return Err(error.into());
-            }
-            self.logs.forget(&member).await;
-            self.store.remove(&member);
-            Ok(())
+            take_away(&self.engine, &self.store, &self.logs, &member).await
         })
         .await?;
         self.take_down(id, deadline).await?;

@@ -11,6 +11,7 @@ use translate::{
 use super::Sandboxes;
 use crate::{
     clock,
+    container::remove::take_away,
     error::{Error, Result},
     host::files,
     trace,
@@ -37,7 +38,8 @@ impl Sandboxes {
         let id = self.create_pause(&plan).await?;
         trace::about("pod_sandbox_id", &id);
         let _lock = self.locks.exclusive(&id).await;
-        self.store.add_sandbox(&id, plan.record.clone());
+        self.store
+            .add_sandbox(&id, plan.record.clone(), plan.host_network);
         let changing = self.store.changing(&id);
         // 4. Its process, its resolv.conf, its network.
         if let Err(error) = self.bring_up(&id, &plan, deadline).await {
@@ -69,7 +71,7 @@ impl Sandboxes {
         match sandbox::plan(request, &facts, &host) {
             // The Engine may have been given another runtime since it was asked.
             Err(Invalid { field, .. }) if field == "runtime_handler" => {
-                self.engine.forget_facts().await;
+                self.engine.doubt_facts();
                 Ok(sandbox::plan(request, &*self.engine.facts().await?, &host)?)
             }
             plan => Ok(plan?),
@@ -159,11 +161,6 @@ impl Sandboxes {
         let known = self.store.sandbox(id).await.ok();
         let record = known.as_ref().map(|sandbox| &sandbox.record);
         self.network.disconnect(id, record, deadline).await?;
-        if let Err(error) = self.engine.remove_container(id).await {
-            self.store.changed(id);
-            return Err(error.into());
-        }
-        self.store.remove(id);
-        Ok(())
+        take_away(&self.engine, &self.store, &self.logs, id).await
     }
 }

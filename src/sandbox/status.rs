@@ -12,13 +12,13 @@ impl Sandboxes {
         let timestamp = clock::now();
         let (view, members) = self.store.pod(id).await?;
         let (sandbox, inspect) = (&view.sandbox, &view.inspect);
-        let addresses = if sandbox.host_network() {
+        let addresses = if sandbox.host_network {
             Vec::new()
         } else {
             self.network.addresses(inspect).await?
         };
         let mut status = status::sandbox(inspect, &sandbox.record, &addresses);
-        if addresses.is_empty() && !sandbox.host_network() {
+        if addresses.is_empty() && !sandbox.host_network {
             // Without its network a sandbox is of no use: the kubelet is to make a new one.
             status.state = cri::PodSandboxState::SandboxNotready.into();
         }

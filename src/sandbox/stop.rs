@@ -28,7 +28,7 @@ impl Sandboxes {
         )
         .await?;
         // 2. The network, while its namespace is there. Repeated until it has succeeded once.
-        if !sandbox.host_network() {
+        if !sandbox.host_network {
             self.adopt_network(&sandbox).await?;
             self.network
                 .disconnect(id, Some(&sandbox.record), deadline)

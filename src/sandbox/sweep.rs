@@ -4,26 +4,28 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Sandboxes;
-use crate::error::Result;
+use crate::{error::Result, network::Evidence};
 
 /// The time that tidying up one lost pod's network may take.
 const EACH: Duration = Duration::from_secs(30);
 
 impl Sandboxes {
-    /// Takes down the networks of sandboxes that are gone: removed by hand, or by a restart of the node,
-    /// while dockside was away.
-    pub async fn sweep(&self) -> Result<()> {
+    /// Takes down the networks of sandboxes that are gone: removed by hand, or by a restart of the node. Nobody
+    /// else asks for that, since the kubelet stops only what it finds.
+    pub async fn sweep(&self, evidence: Evidence) -> Result<()> {
         // In this order: a sandbox that is made meanwhile is in the list before its network is connected.
-        let connected = self.network.connected().await?;
-        let alive: HashSet<String> = self
+        let abandoned = self.network.abandoned(evidence).await?;
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        let listed: HashSet<String> = self
             .store
             .ask_sandboxes(&cri::PodSandboxFilter::default())
             .await?
             .into_iter()
             .map(|s| s.id)
             .collect();
-        let lost: HashSet<String> = connected.into_iter().filter(|id| !alive.contains(id)).collect();
-        for id in &lost {
+        for id in abandoned.iter().filter(|id| !listed.contains(*id)) {
             let _lock = self.locks.exclusive(id).await;
             match self.network.disconnect(id, None, Instant::now() + EACH).await {
                 Ok(()) => info!(id, "took down the network of a sandbox that is gone"),
@@ -33,6 +35,11 @@ impl Sandboxes {
                 ),
             }
         }
+        Ok(())
+    }
+
+    /// Lets the network forget what belongs to no sandbox.
+    pub async fn collect(&self) -> Result<()> {
         self.network.collect(Instant::now() + EACH).await
     }
 }

@@ -239,7 +239,7 @@ type Member<'a> = (&'a Arc<ContainerView>, (Arc<Place>, Sample));
 
 /// The interfaces of a pod; `None` in the host's network, whose traffic is not the pod's.
 pub(super) fn interfaces(pod: &SandboxView, place: &Place) -> Option<Vec<Interface>> {
-    if pod.sandbox.host_network() {
+    if pod.sandbox.host_network {
         return None;
     }
     place

@@ -72,7 +72,13 @@ impl Stats {
             return Some(Arc::clone(place));
         }
         let place = Arc::new(self.find(inspect, role, store)?);
-        self.places().insert(id.clone(), Arc::clone(&place));
+        let mut places = self.places();
+        if places.len() == places.capacity() {
+            // Who is asked for by id alone is forgotten by no list.
+            places.retain(|_, place| place.is_alive());
+        }
+        places.insert(id.clone(), Arc::clone(&place));
+        drop(places);
         Some(place)
     }
 
@@ -126,6 +132,11 @@ impl Stats {
 }
 
 impl Place {
+    /// Whether its process may run still.
+    fn is_alive(&self) -> bool {
+        fs::exists(format!("/proc/{}", self.pid)).unwrap_or(true)
+    }
+
     /// A file of a pause container's process.
     pub(super) fn proc_file(&self, name: &str) -> io::Result<String> {
         let process = self.process.as_ref().ok_or(io::ErrorKind::NotFound)?;

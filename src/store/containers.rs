@@ -16,7 +16,7 @@ use translate::{
     status,
 };
 
-use super::{Container, ContainerView, Found, Scope, Store};
+use super::{Container, ContainerView, Found, Scope, Store, inspect};
 use crate::error::{Error, Result};
 
 impl Store {
@@ -39,20 +39,14 @@ impl Store {
         Ok(items.iter().map(encoded).collect())
     }
 
-    /// The containers that `wanted` lets pass, with what was inspected of them.
+    /// The containers that `wanted` lets pass, with what was inspected of them last.
     pub async fn containers(&self, wanted: &cri::ContainerFilter) -> Result<Vec<Arc<ContainerView>>> {
-        if let Some(memory) = self.memory(Scope::All).await {
+        if let Some(memory) = self.last_seen().await {
             return Ok(memory.containers(wanted, Arc::clone));
         }
-        let mut views = Vec::new();
-        for item in self.ask_containers(wanted).await? {
-            match self.ask_container(&item.id).await {
-                // Removed in between.
-                Err(error) if error.is_not_found() => {}
-                view => views.push(view?),
-            }
-        }
-        Ok(views)
+        let items = self.ask_containers(wanted).await?;
+        let ask = |item: cri::Container| async move { self.ask_container(&item.id).await };
+        inspect::all(items.into_iter().map(ask)).await
     }
 
     /// One container, by its id or the beginning of it.
@@ -89,15 +83,17 @@ impl Store {
         }
         let asked = Instant::now();
         let entries = self.engine.list_containers(&only, id).await?;
-        for entry in &entries {
-            // One that an earlier daemon has created may have failed to start since. Asked once for each.
-            if entry.state == "created" && !self.known().containers.contains_key(&entry.id) {
-                match self.inspect_container(&entry.id).await {
-                    Err(error) if !error.is_not_found() => return Err(error),
-                    _ => {}
-                }
-            }
-        }
+        // One that an earlier daemon has created may have failed to start since. Asked once for each.
+        let unknown = |entry: &&ContainerEntry| {
+            entry.state == "created" && !self.known().containers.contains_key(&entry.id)
+        };
+        let unknown: Vec<_> = entries
+            .iter()
+            .filter(unknown)
+            .map(|entry| entry.id.clone())
+            .collect();
+        let ask = |id: String| async move { self.inspect_container(&id).await };
+        inspect::all(unknown.into_iter().map(ask)).await?;
         let mut items = Vec::with_capacity(entries.len());
         for entry in &entries {
             let Some(container) = self.container_of(entry) else {

@@ -1,5 +1,6 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
+use tracing::warn;
 use translate::image;
 
 use super::{Scope, Store, index::Key};
@@ -28,20 +29,34 @@ impl Store {
         let entries = self.engine.list_images().await?;
         let pinned = self.live.get().pinned_images();
         let mut images = Vec::with_capacity(entries.len());
-        let mut users = HashMap::with_capacity(entries.len());
         for entry in &entries {
-            let user = match self.image_user(&entry.id) {
-                Some(user) => user,
-                None => match self.engine.inspect_image(&entry.id).await? {
-                    Some(inspect) => inspect.config.user,
-                    // Removed in between.
-                    None => continue,
-                },
-            };
-            images.push(image::image_from_entry(entry, Some(&user), &pinned));
-            users.insert(entry.id.clone(), user);
+            if let Some(user) = self.user_of(&entry.id).await? {
+                images.push(image::image_from_entry(entry, Some(&user), &pinned));
+            }
         }
-        self.known().image_users = users;
+        let there: HashSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        self.known()
+            .image_users
+            .retain(|id, _| there.contains(id.as_str()));
         Ok(images)
+    }
+
+    /// The `USER` of an image; `None` if that was removed, or is damaged: such a one must not hide the others.
+    async fn user_of(&self, id: &str) -> Result<Option<String>> {
+        if let Some(user) = self.image_user(id) {
+            return Ok(Some(user));
+        }
+        let user = match self.engine.inspect_image(id).await {
+            Ok(inspect) => inspect.map(|inspect| inspect.config.user),
+            Err(error) if error.status().is_some() => {
+                warn!(id, "an image is left out of the list: {error}");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(user) = &user {
+            self.known().image_users.insert(id.to_owned(), user.clone());
+        }
+        Ok(user)
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::clock;
 use dirty::Dirty;
-pub(super) use read::{Found, Scope};
+pub(super) use read::{Found, PATIENCE, Scope, Trust};
 
 /// How long the ids of what was removed are kept: longer than any inspection takes.
 const TOMBSTONE: Duration = Duration::from_secs(600);

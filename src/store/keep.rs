@@ -15,6 +15,7 @@ use translate::{answer::Event, labels};
 use super::{
     Store,
     index::{Index, Key, Seen},
+    inspect::PARALLEL,
 };
 use crate::{
     clock,
@@ -27,9 +28,6 @@ const OVERLAP: i64 = 2_000_000_000;
 
 /// How long changes are gathered while nobody waits for them: a start follows a create.
 const GATHER: Duration = Duration::from_millis(200);
-
-/// Inspections at a time.
-const PARALLEL: usize = 8;
 
 /// Between two attempts to hear events: at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -88,7 +86,10 @@ impl Store {
         let mut wait = FIRST_CHECK.min(self.check_interval);
         loop {
             sleep(wait).await;
-            self.check(index).await?;
+            // The events go on, and with them what is remembered.
+            if let Err(error) = self.check(index).await {
+                warn!("cannot compare what is remembered with the engine, trying again later: {error}");
+            }
             wait = self.check_interval;
         }
     }
@@ -174,7 +175,7 @@ async fn look(store: &Store, index: &Index, limit: &Semaphore, key: Key) {
         Ok(seen) => index.apply(ticket, seen),
         Err(error) => {
             // One that cannot be reached is told of where its events end.
-            let told = matches!(&error, Error::Engine(EngineError::Unreachable { .. }));
+            let told = matches!(&error, Error::Engine(error) if error.is_away());
             if index.fail(&ticket) && !told {
                 warn!("cannot look at what has changed, trying again: {error}");
             }

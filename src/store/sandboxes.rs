@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use cri::encoded::{List, encoded};
@@ -10,7 +10,7 @@ use translate::{
     status,
 };
 
-use super::{ContainerView, Found, Sandbox, SandboxView, Scope, Store};
+use super::{ContainerView, Found, Sandbox, SandboxView, Scope, Store, inspect};
 use crate::error::{Error, Result};
 
 impl Store {
@@ -33,20 +33,14 @@ impl Store {
         Ok(items.iter().map(encoded).collect())
     }
 
-    /// The sandboxes that `wanted` lets pass, with what was inspected of them.
+    /// The sandboxes that `wanted` lets pass, with what was inspected of them last.
     pub async fn sandboxes(&self, wanted: &cri::PodSandboxFilter) -> Result<Vec<Arc<SandboxView>>> {
-        if let Some(memory) = self.memory(Scope::All).await {
+        if let Some(memory) = self.last_seen().await {
             return Ok(memory.sandboxes(wanted, Arc::clone));
         }
-        let mut views = Vec::new();
-        for item in self.ask_sandboxes(wanted).await? {
-            match self.ask_sandbox(&item.id).await {
-                // Removed in between.
-                Err(error) if error.is_not_found() => {}
-                view => views.push(view?),
-            }
-        }
-        Ok(views)
+        let items = self.ask_sandboxes(wanted).await?;
+        let ask = |item: cri::PodSandbox| async move { self.ask_sandbox(&item.id).await };
+        inspect::all(items.into_iter().map(ask)).await
     }
 
     /// One sandbox, by its id or the beginning of it, with its containers where these are remembered.
@@ -107,21 +101,22 @@ impl Store {
             other => other?,
         };
         let sandbox = self
-            .learn_sandbox(&inspect.id, &inspect.name, &inspect.config.labels)
+            .learn_inspected(&inspect)
             .ok_or_else(|| Error::no_sandbox(id.as_str()))?;
         Ok((sandbox, inspect))
     }
 
     /// Notes a sandbox that was just created.
-    pub fn add_sandbox(&self, id: &str, record: SandboxRecord) {
-        self.note_sandbox(id, record);
+    pub fn add_sandbox(&self, id: &str, record: SandboxRecord, host_network: bool) {
+        self.note_sandbox(id, record, host_network);
         self.changed(id);
     }
 
-    fn note_sandbox(&self, id: &str, record: SandboxRecord) -> Arc<Sandbox> {
+    fn note_sandbox(&self, id: &str, record: SandboxRecord, host_network: bool) -> Arc<Sandbox> {
         let sandbox = Arc::new(Sandbox {
             id: id.into(),
             record,
+            host_network,
         });
         self.known().sandboxes.insert(id.into(), Arc::clone(&sandbox));
         sandbox
@@ -132,18 +127,30 @@ impl Store {
             &entry.id,
             entry.names.first().map_or("", String::as_str),
             &entry.labels,
+            &entry.host_config.network_mode,
         )
     }
 
-    pub(super) fn learn_sandbox(
+    pub(super) fn learn_inspected(&self, inspect: &ContainerInspect) -> Option<Arc<Sandbox>> {
+        self.learn_sandbox(
+            &inspect.id,
+            &inspect.name,
+            &inspect.config.labels,
+            &inspect.host_config.network_mode,
+        )
+    }
+
+    fn learn_sandbox(
         &self,
         id: &str,
         name: &str,
-        labels: &std::collections::BTreeMap<String, String>,
+        labels: &BTreeMap<String, String>,
+        network_mode: &str,
     ) -> Option<Arc<Sandbox>> {
         if let Some(sandbox) = self.known().sandboxes.get(id) {
             return Some(Arc::clone(sandbox));
         }
-        labels::read_sandbox(name, labels).map(|record| self.note_sandbox(id, record))
+        let record = labels::read_sandbox(name, labels)?;
+        Some(self.note_sandbox(id, record, network_mode == "host"))
     }
 }

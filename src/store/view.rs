@@ -93,7 +93,7 @@ impl ContainerView {
         let reported = status.resources.as_mut().and_then(|all| all.linux.as_mut());
         let pid = self.inspect.state.pid;
         if let Some(reported) = reported.filter(|_| pid != 0)
-            && let Some(facts) = engine.last_facts().await
+            && let Some(facts) = engine.last_facts()
         {
             let read = || cgroup::read(pid, live::limit_file(&facts));
             live::correct(reported, self.live.get_or_init(read).await);

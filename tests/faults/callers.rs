@@ -3,12 +3,18 @@
 use std::time::{Duration, Instant};
 
 use cri::{ContainerState, PodSandboxState};
-use support::{Action, Daemon, EngineProxy, Rule, container_of};
+use support::{Action, DEAF, Daemon, EngineProxy, Rule, container_of};
 
-/// Calls for 300 ms and hangs up.
-async fn hang_up<T>(call: impl Future<Output = T>) {
-    let ended = tokio::time::timeout(Duration::from_millis(300), call).await;
-    assert!(ended.is_err(), "the call has ended before its caller");
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Calls, and hangs up while the Engine is asked for what a rule holds.
+async fn hang_up<T>(proxy: &EngineProxy, method: &str, template: &str, call: impl Future<Output = T>) {
+    proxy.take();
+    tokio::select! {
+        _ = call => panic!("the call has ended before its caller"),
+        () = proxy.met(method, template) => {}
+    }
 }
 
 /// The daemon's containers.
@@ -42,19 +48,15 @@ async fn what_was_begun_is_finished() {
     let daemon = support::daemon!().engine(proxy.socket()).start().await;
     let image = daemon.pull("busybox:1").await;
     let pod = daemon.pod("left");
-    let slowly = Duration::from_secs(1);
 
     // RunPodSandbox: it comes to have its network.
-    proxy.rule(Rule::on(
-        "POST",
-        "/containers/{id}/start",
-        Action::DelayAnswer(slowly),
-    ));
+    let start = "/containers/{id}/start";
+    proxy.rule(Rule::on("POST", start, Action::HoldAnswer));
     let request = cri::RunPodSandboxRequest {
         config: Some(pod.clone()),
         ..Default::default()
     };
-    hang_up(daemon.runtime().run_pod_sandbox(request)).await;
+    hang_up(&proxy, "POST", start, daemon.runtime().run_pod_sandbox(request)).await;
     proxy.clear_rules();
     let began = Instant::now();
     let sandbox = loop {
@@ -65,61 +67,62 @@ async fn what_was_begun_is_finished() {
                 break sandbox.id.clone();
             }
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            sandboxes(&daemon).await
-        );
+        assert!(began.elapsed() < PATIENCE, "{:?}", sandboxes(&daemon).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
 
     // CreateContainer.
-    proxy.rule(Rule::on(
-        "POST",
-        "/containers/create",
-        Action::DelayAnswer(slowly),
-    ));
-    let config = container_of(
-        &pod,
-        "main",
-        &image,
-        &["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"],
-    );
-    hang_up(daemon.try_create(&sandbox, &pod, &config)).await;
+    let create = "/containers/create";
+    proxy.rule(Rule::on("POST", create, Action::HoldAnswer));
+    let config = container_of(&pod, "main", &image, DEAF);
+    hang_up(&proxy, "POST", create, daemon.try_create(&sandbox, &pod, &config)).await;
     proxy.clear_rules();
     let began = Instant::now();
     let id = loop {
         if let [container] = &containers(&daemon).await[..] {
             break container.id.clone();
         }
-        assert!(began.elapsed() < Duration::from_secs(20));
+        assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     daemon.start_container(&id).await;
+    daemon.says(&id, "ready").await;
 
     // StopContainer: the grace goes on, and the end comes.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stop = "/containers/{id}/stop";
+    proxy.rule(Rule::on("POST", stop, Action::Hold));
     let request = cri::StopContainerRequest {
         container_id: id.clone(),
         timeout: 2,
     };
-    hang_up(daemon.runtime().stop_container(request)).await;
+    hang_up(&proxy, "POST", stop, daemon.runtime().stop_container(request)).await;
     assert_eq!(
         daemon.container_status(&id).await.state(),
         ContainerState::ContainerRunning
     );
+    let began = Instant::now();
+    proxy.clear_rules();
     let status = daemon.ended(&id).await;
     assert_eq!(status.exit_code, 137, "{status:?}");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
 
     // RemovePodSandbox.
-    proxy.rule(Rule::on("DELETE", "/containers/{id}", Action::Delay(slowly)));
+    let remove = "/containers/{id}";
+    proxy.rule(Rule::on("DELETE", remove, Action::Hold));
     let request = cri::RemovePodSandboxRequest {
         pod_sandbox_id: sandbox,
     };
-    hang_up(daemon.runtime().remove_pod_sandbox(request)).await;
+    hang_up(
+        &proxy,
+        "DELETE",
+        remove,
+        daemon.runtime().remove_pod_sandbox(request),
+    )
+    .await;
+    proxy.clear_rules();
     let began = Instant::now();
     while !sandboxes(&daemon).await.is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(20));
+        assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     crate::traces::no_traces(&daemon);

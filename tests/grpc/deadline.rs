@@ -11,17 +11,17 @@ use crate::server::{Client, Fixed, Server, python, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_takes_too_long_is_dropped_and_answered() {
-    let fixed = Fixed::slow(Duration::from_millis(1500));
+    let fixed = Fixed::slow(Duration::from_secs(4));
     let server = Server::start(fixed.clone(), &["x.sock"], Duration::from_secs(10)).await;
     let mut client = Client::connect(&server.socket("x.sock")).await;
     let (patient, unlimited) = (
-        tokio::spawn(client.call(Some("10S"))),
+        tokio::spawn(client.call(Some("60S"))),
         tokio::spawn(client.call(None)),
     );
     until(|| fixed.begun.load(Ordering::SeqCst) == 2).await;
     let started = Instant::now();
     let answer = client.call(Some("200m")).await;
-    assert!((200..1400).contains(&started.elapsed().as_millis()));
+    assert!(started.elapsed().as_millis() >= 200, "{:?}", started.elapsed());
     assert_eq!(answer.code, "4", "{answer:?}");
     assert!(answer.trailers_only, "{answer:?}");
     assert!(
@@ -29,6 +29,7 @@ async fn a_call_that_takes_too_long_is_dropped_and_answered() {
         "{answer:?}"
     );
     assert_eq!(fixed.gone.load(Ordering::SeqCst), 1, "its future is dropped");
+    assert_eq!(fixed.ended.load(Ordering::SeqCst), 0);
     // The others on the connection go on.
     for call in [patient, unlimited] {
         assert_eq!(call.await.unwrap().code, "0");

@@ -29,6 +29,9 @@ use tonic::{
     service::Routes,
 };
 
+/// How long what comes about by itself may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Answers `Version`, after `delay`, and counts.
 #[derive(Clone, Default)]
 pub(crate) struct Fixed {
@@ -113,10 +116,7 @@ impl Server {
     /// Ends it. Says how, and which files are left.
     pub(crate) async fn stop(self) -> (Ending, Vec<PathBuf>) {
         self.stop.send(()).unwrap();
-        let ending = timeout(Duration::from_secs(20), self.ending)
-            .await
-            .expect("it ends")
-            .unwrap();
+        let ending = timeout(PATIENCE, self.ending).await.expect("it ends").unwrap();
         let left = self.scratch.path().read_dir().unwrap();
         (ending, left.map(|entry| entry.unwrap().path()).collect())
     }
@@ -162,9 +162,7 @@ pub(crate) async fn until(reached: impl Fn() -> bool) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(20), waiting)
-        .await
-        .expect("it comes to that");
+    timeout(PATIENCE, waiting).await.expect("it comes to that");
 }
 
 /// A client that keeps no deadline itself, and shows the answer as it came.

@@ -228,7 +228,7 @@ impl SilentRegistry {
 
     /// Waits until a client is waiting in vain.
     pub(crate) fn has_fallen_silent(&self) {
-        assert_eq!(self.silent.recv_timeout(Duration::from_secs(20)), Ok(()));
+        assert_eq!(self.silent.recv_timeout(Duration::from_secs(30)), Ok(()));
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_registry_that_falls_silent_is_given_up() {
         let took = began.elapsed();
         assert_eq!(error.code(), Code::Unknown, "{error}");
         assert!(error.message().starts_with("RegistryUnavailable"), "{error}");
-        assert!((2..8).contains(&took.as_secs()), "{took:?}");
+        assert!((Duration::from_secs(2)..PATIENCE).contains(&took), "{took:?}");
         block_in_place(|| registry.has_fallen_silent());
         daemon.pull("busybox:1").await;
     }
@@ -86,7 +86,7 @@ async fn a_callers_deadline_ends_its_pull() {
         matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled),
         "{error}"
     );
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     assert_eq!(
         pull(&daemon, Env::get().image("busybox:1"), None).await.unwrap(),
         daemon.pull("busybox:1").await

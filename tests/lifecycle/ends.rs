@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cri::{ContainerState, ContainerStatusRequest, Signal, StartContainerRequest};
-use support::{Engine, container_of};
+use support::{DEAF, Engine, container_of};
 use tonic::Code;
 
 use super::{Node, now, remove, resources, stop};
@@ -12,7 +12,8 @@ use super::{Node, now, remove, resources, stop};
 async fn states_and_times_agree_in_list_and_status() {
     let node = Node::new().await;
     let before = now();
-    let config = node.config("life", super::SLEEP);
+    let script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done";
+    let config = node.config("life", &["sh", "-c", script]);
     let id = node.daemon.create(&node.sandbox, &node.pod, &config).await;
     let created = node.daemon.container_status(&id).await;
     assert_eq!(created.state(), ContainerState::ContainerCreated);
@@ -35,7 +36,8 @@ async fn states_and_times_agree_in_list_and_status() {
     );
     assert_eq!(node.item(&id).await.state(), ContainerState::ContainerRunning);
 
-    stop(&node.daemon, &id, 10).await;
+    node.daemon.says(&id, "ready").await;
+    stop(&node.daemon, &id, 30).await;
     let exited = node.daemon.container_status(&id).await;
     assert_eq!(exited.state(), ContainerState::ContainerExited);
     assert_eq!((exited.exit_code, &*exited.reason), (0, "Completed"));
@@ -166,7 +168,7 @@ async fn stop_signals_are_the_configurations_then_the_images_and_then_comes_the_
         Signal::Sigusr1
     );
     // The configuration's, before the image's.
-    let script = "trap 'exit 42' HUP; trap '' USR1 TERM; while :; do sleep 0.1; done";
+    let script = "trap 'exit 42' HUP; trap '' USR1 TERM; echo ready; while :; do sleep 0.1; done";
     let mut config = container_of(&node.pod, "own", &features, &["sh", "-c", script]);
     config.stop_signal = Signal::Sighup.into();
     let own = node.run(&config).await;
@@ -175,19 +177,18 @@ async fn stop_signals_are_the_configurations_then_the_images_and_then_comes_the_
         Signal::Sighup
     );
     // A deaf one.
-    let deaf = node.config("deaf", &["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]);
-    let deaf = node.run(&deaf).await;
-    // Until the traps are set.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let deaf = node.run(&node.config("deaf", DEAF)).await;
+    for (id, word) in [(&of_image, "started"), (&own, "ready"), (&deaf, "ready")] {
+        node.daemon.says(id, word).await;
+    }
 
-    for (id, timeout, code, least) in [(&of_image, 20, 0, 0), (&own, 20, 42, 0), (&deaf, 2, 137, 2)] {
+    // The codes tell that the signal has ended them.
+    for (id, timeout, code) in [(&of_image, 60, 0), (&own, 60, 42), (&deaf, 2, 137)] {
         let began = Instant::now();
         stop(&node.daemon, id, timeout).await;
-        let (took, least) = (began.elapsed(), Duration::from_secs(least));
-        assert!(
-            (least..least + Duration::from_secs(8)).contains(&took),
-            "{took:?}"
-        );
+        if id == &deaf {
+            assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+        }
         assert_eq!(node.daemon.container_status(id).await.exit_code, code);
     }
 }

@@ -67,6 +67,9 @@ async fn a_container_of_cri_dockerd_gets_a_log_with_every_line() {
     // It would follow them as soon as they are started.
     daemon.kill();
     let mut made = Vec::new();
+    // The image has brought it along: it must not decide where dockside writes.
+    let forged = Path::new(&pod.log_directory).join("forged");
+    let record = json!({ "log_path": forged.join("0.log"), "config": { "log_path": "forged/0.log" } });
     for (name, script) in [("count", COUNT), ("ended", "seq 1 500")] {
         let log = Path::new(&pod.log_directory).join(name).join("0.log");
         let label = |key: &str| format!("io.kubernetes.{key}");
@@ -82,6 +85,7 @@ async fn a_container_of_cri_dockerd_gets_a_log_with_every_line() {
                 label("pod.namespace"): metadata.namespace,
                 label("pod.uid"): metadata.uid,
                 "annotation.io.kubernetes.container.restartCount": "0",
+                "io.dockside.record": record.to_string(),
             },
             "HostConfig": {
                 "NetworkMode": format!("container:{sandbox}"),
@@ -126,4 +130,5 @@ async fn a_container_of_cri_dockerd_gets_a_log_with_every_line() {
         check_numbers(&super::whole(log), last(log));
     }
     assert_eq!(last(ended), 500);
+    assert!(!forged.exists());
 }

@@ -7,16 +7,16 @@ use std::{
 };
 
 use cri::Protocol;
-use support::{Daemon, Engine, Env, eventually};
+use support::{Engine, Env, Options, eventually};
 
 use super::{
     net::{PAGE, addresses, condition, http, remove, stop, web},
     ports::{free_port, mapping},
 };
 
-async fn daemon(cidr: &str) -> Daemon {
+fn options(cidr: &str) -> Options {
     let options = support::daemon!().flag("--network-plugin=docker");
-    options.flag(format!("--pod-cidr={cidr}")).start().await
+    options.flag(format!("--pod-cidr={cidr}"))
 }
 
 fn remove_network() {
@@ -28,7 +28,7 @@ fn remove_network() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_are_on_a_bridge_of_the_engines() {
     remove_network();
-    let daemon_of_range = daemon("10.213.7.0/24").await;
+    let daemon_of_range = options("10.213.7.0/24").start().await;
     let daemon = &daemon_of_range;
     assert!(condition(daemon, "NetworkReady").await.status);
     let mut pod = daemon.pod("web");
@@ -88,5 +88,28 @@ async fn pods_are_on_a_bridge_of_the_engines() {
     assert!(addresses(daemon, &sandbox).await[0].starts_with("10.213.7."));
     remove(daemon, &sandbox).await;
     assert_eq!(Engine::get().named(&format!("_{}_", daemon.name())).len(), 0);
+
+    // The Engine says "not found" of a missing pause image as well, whether the network is there or not.
+    let port = Env::get().registry.rsplit(':').next().unwrap();
+    let pause = format!("localhost:{port}/pause:3.10");
+    let unpulled = || {
+        let (status, answer) = Engine::get().call("DELETE", &format!("/images/{pause}"), None);
+        assert!(status < 300 || status == 404, "{status} {answer}");
+    };
+    let flag = format!("--pod-infra-container-image={pause}");
+    let daemon = options("10.213.7.0/24").flag(flag).start().await;
+    for there in [true, true, false] {
+        unpulled();
+        if !there {
+            remove_network();
+        }
+        // Two at once may both find that something is missing.
+        let pods = ["one", "two"].map(|name| daemon.pod(name));
+        for sandbox in futures_util::future::join_all(pods.iter().map(|pod| daemon.run_pod(pod))).await {
+            assert!(addresses(&daemon, &sandbox).await[0].starts_with("10.213.7."));
+            remove(&daemon, &sandbox).await;
+        }
+    }
+    unpulled();
     remove_network();
 }

@@ -38,7 +38,7 @@ async fn a_sandbox_that_was_half_made_when_dockside_was_killed_can_be_removed() 
         runtime.run_pod_sandbox(request).await.map(drop)
     });
     let pid = tokio::task::block_in_place(|| {
-        eventually("the plugin hangs", Duration::from_secs(20), || {
+        eventually("the plugin hangs", Duration::from_secs(30), || {
             std::fs::read_to_string(&pids)
                 .ok()
                 .filter(|text| text.ends_with('\n'))

@@ -11,8 +11,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cri::{
-    ContainerState, ListContainersRequest, ListPodSandboxRequest, PodSandboxState, RemovePodSandboxRequest,
-    StopPodSandboxRequest,
+    ContainerState, ListContainersRequest, ListPodSandboxRequest, NamespaceMode, PodSandboxState,
+    RemovePodSandboxRequest, StopPodSandboxRequest,
 };
 use serde_json::{Value, json};
 use support::{Daemon, Engine, Env, container_of, eventually};
@@ -53,6 +53,33 @@ fn create(name: &str, body: &Value) -> String {
     id
 }
 
+fn with(labels: &Value, more: Value) -> Value {
+    let mut all = labels.as_object().unwrap().clone();
+    all.extend(more.as_object().unwrap().clone());
+    Value::Object(all)
+}
+
+/// A pause container, as cri-dockerd asks for it.
+fn sandbox_body(labels: &Value, parent: &str, network_mode: &str) -> Value {
+    let of_sandboxes = json!({
+        "io.kubernetes.docker.type": "podsandbox",
+        "io.kubernetes.container.name": "POD",
+    });
+    json!({
+        "Image": Env::get().pause,
+        "Labels": with(labels, of_sandboxes),
+        "HostConfig": {
+            "NetworkMode": network_mode, "IpcMode": "shareable", "CgroupParent": parent,
+            "SecurityOpt": ["no-new-privileges"], "CpuShares": 2,
+        },
+    })
+}
+
+fn cgroup_parent(daemon: &Daemon) -> String {
+    let root = Env::get().cgroup.trim_start_matches('/');
+    format!("/{root}/{}/adopted", daemon.name())
+}
+
 impl Pod {
     fn make(daemon: &Daemon, image: &str) -> Self {
         let (namespace, uid) = (daemon.name(), "0123-uid");
@@ -63,30 +90,13 @@ impl Pod {
             "io.kubernetes.pod.namespace": namespace,
             "io.kubernetes.pod.uid": uid,
         });
-        let with = |more: Value| {
-            let mut all = labels.as_object().unwrap().clone();
-            all.extend(more.as_object().unwrap().clone());
-            Value::Object(all)
-        };
-        let parent = format!(
-            "/{}/{}/adopted",
-            Env::get().cgroup.trim_start_matches('/'),
-            daemon.name()
-        );
+        let parent = cgroup_parent(daemon);
         let sandbox = create(
             &format!("k8s_POD_web_{namespace}_{uid}_1"),
-            &json!({
-                "Image": Env::get().pause,
-                "Hostname": "web",
-                "Labels": with(json!({
-                    "io.kubernetes.docker.type": "podsandbox",
-                    "io.kubernetes.container.name": "POD",
-                })),
-                "HostConfig": {
-                    "NetworkMode": "none", "IpcMode": "shareable", "CgroupParent": parent,
-                    "SecurityOpt": ["no-new-privileges"], "CpuShares": 2,
-                },
-            }),
+            &with(
+                &sandbox_body(&labels, &parent, "none"),
+                json!({ "Hostname": "web" }),
+            ),
         );
         let log = daemon.dir().join("pods/adopted/app/0.log");
         let container = create(
@@ -94,7 +104,7 @@ impl Pod {
             &json!({
                 "Image": image,
                 "Cmd": ["sh", "-c", "echo first line; exec sleep 1000"],
-                "Labels": with(json!({
+                "Labels": with(&labels, json!({
                     "io.kubernetes.docker.type": "container",
                     "io.kubernetes.container.name": "app",
                     "io.kubernetes.sandbox.id": sandbox,
@@ -272,6 +282,89 @@ async fn a_running_pod_of_cri_dockerd_is_taken_over() {
     };
     daemon.runtime().remove_pod_sandbox(remove).await.unwrap();
     assert!(Engine::get().find(&pod.sandbox).is_none() && Engine::get().find(&pod.container).is_none());
+}
+
+/// A network of the Engine's.
+struct Bridge(String);
+
+impl Bridge {
+    fn new(daemon: &Daemon) -> Self {
+        let name = daemon.name().to_owned();
+        let body = json!({
+            "Name": name,
+            "Options": { "com.docker.network.bridge.name": daemon.bridge() },
+            "IPAM": { "Config": [{ "Subnet": daemon.subnet() }] },
+        });
+        Engine::get().ask("POST", "/networks/create", Some(&body));
+        Self(name)
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let path = format!("/networks/{}", self.0);
+        let (status, answer) = Engine::get().call("DELETE", &path, None);
+        if !std::thread::panicking() {
+            assert!(status < 300, "{status} {answer}");
+        }
+    }
+}
+
+/// etcd, the API server and kube-proxy are in the host's network; a node without plugins has the others on the Engine's bridge.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_cri_dockerd_that_plugins_have_not_connected_stay_ready() {
+    let _alone = super::ALONE.lock().await;
+    for store in ["--store=on", "--store=off"] {
+        let mut daemon = support::daemon!().flag(store).start().await;
+        daemon.pull("pause:3.10").await;
+        daemon.stop();
+        let namespace = daemon.name();
+        let make = |name: &str, network: &str| {
+            let labels = json!({
+                "io.kubernetes.pod.name": name,
+                "io.kubernetes.pod.namespace": namespace,
+                "io.kubernetes.pod.uid": "0123-uid",
+            });
+            let body = sandbox_body(&labels, &cgroup_parent(&daemon), network);
+            create(&format!("k8s_POD_{name}_{namespace}_0123-uid_0"), &body)
+        };
+        // The tests' Engines have no default bridge.
+        let bridge = Bridge::new(&daemon);
+        let (of_the_host, bridged) = (make("etcd", "host"), make("dns", &bridge.0));
+        let networks = &Engine::get().inspect(&bridged)["NetworkSettings"]["Networks"];
+        let ip = networks[&bridge.0]["IPAddress"].as_str().unwrap();
+        assert!(!ip.is_empty(), "{networks}");
+        daemon.start_again().await;
+        for (sandbox, mode, address) in [
+            (&of_the_host, NamespaceMode::Node, ""),
+            (&bridged, NamespaceMode::Pod, ip),
+        ] {
+            let status = daemon.sandbox_status(sandbox).await;
+            assert_eq!(status.state(), PodSandboxState::SandboxReady, "{mode:?} {store}");
+            let namespaces = status.linux.unwrap().namespaces.unwrap().options.unwrap();
+            assert_eq!(namespaces.network(), mode);
+            assert_eq!(status.network.unwrap().ip, address, "{mode:?} {store}");
+            let stats = cri::PodSandboxStatsRequest {
+                pod_sandbox_id: sandbox.clone(),
+            };
+            let stats = daemon.runtime().pod_sandbox_stats(stats).await;
+            let linux = stats.unwrap().into_inner().stats.unwrap().linux.unwrap();
+            assert!(linux.cpu.is_some());
+            // The node's traffic is nobody's.
+            assert_eq!(linux.network.is_some(), mode == NamespaceMode::Pod, "{store}");
+            let stop = StopPodSandboxRequest {
+                pod_sandbox_id: sandbox.clone(),
+            };
+            daemon.runtime().stop_pod_sandbox(stop).await.unwrap();
+            let status = daemon.sandbox_status(sandbox).await;
+            assert_eq!(status.state(), PodSandboxState::SandboxNotready);
+            let remove = RemovePodSandboxRequest {
+                pod_sandbox_id: sandbox.clone(),
+            };
+            daemon.runtime().remove_pod_sandbox(remove).await.unwrap();
+            assert!(Engine::get().find(sandbox).is_none());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

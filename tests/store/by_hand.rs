@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cri::{ContainerState, RemovePodSandboxRequest, StopContainerRequest, StopPodSandboxRequest};
 use serde_json::json;
-use support::{Engine, container_of};
+use support::{Engine, container_of, eventually};
 
 use super::view::Pair;
 
@@ -70,7 +70,7 @@ async fn memory_and_engine_say_the_same_after_each_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_by_hand_is_seen() {
-    let pair = Pair::new(support::daemon!()).await;
+    let pair = Pair::new(support::daemon!().flag("--store-check-interval=1s")).await;
     let daemon = &pair.on;
     let engine = Engine::get();
     let image = daemon.pull("busybox:1").await;
@@ -134,7 +134,14 @@ async fn what_is_done_by_hand_is_seen() {
         tokio::task::block_in_place(step);
         pair.come_to_agree(name).await;
     }
-    // No comparison has had to mend anything.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!daemon.log().contains("was missed"));
+    // No comparison has had to mend anything. They follow each other, so when the second has begun, one that began after
+    // the last step but one is over.
+    let compared = || daemon.log().matches("compared with the engine").count();
+    let before = compared();
+    tokio::task::block_in_place(|| {
+        eventually("two comparisons", Duration::from_secs(60), || {
+            (compared() >= before + 2).then_some(())
+        });
+    });
+    assert!(!daemon.log().contains("was missed"), "{}", daemon.log());
 }

@@ -62,8 +62,9 @@ async fn a_container_outlives_its_clients() {
         client
             .send(RESIZE, format!(r#"{{"Width":{width},"Height":{height}}}"#))
             .await;
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        client.send(STDIN, "stty size; X=$((X+1)); echo n$X\n").await;
+        let until = format!("until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done");
+        let script = format!("{until}; stty size; X=$((X+1)); echo n$X\n");
+        client.send(STDIN, script).await;
         client.expect(STDOUT, &format!("{size}\r\nn{number}\r\n")).await;
     }
     let status = node.daemon.container_status(&id).await;

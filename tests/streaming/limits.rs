@@ -42,35 +42,35 @@ async fn streams_that_are_not_opened_in_time_end_the_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_sessions_are_closed_and_busy_ones_are_not() {
-    let node = Node::with(&["--stream-idle-timeout=3s"]).await;
+    let node = Node::with(&["--stream-idle-timeout=5s"]).await;
     let id = node.asleep().await;
     let idle = async || node.exec(&id, "echo up; sleep 1000", |_| {}).await;
     let busy = async {
         // Longer than the limit altogether.
         let url = node
-            .exec(&id, "for i in 1 2 3 4 5 6; do echo $i; sleep 1; done", |_| {})
+            .exec(&id, "for i in 1 2 3 4 5 6 7; do echo $i; sleep 1; done", |_| {})
             .await;
         Client::open(&url, "v4.channel.k8s.io").await.ended().await
     };
     let spdy = async {
+        let began = Instant::now();
         let mut remote = Remote::open(&idle().await, &["stdout"]).await;
         remote.expect("up").await;
-        let began = Instant::now();
         remote.spdy.until(|spdy| spdy.left).await;
         assert!(remote.spdy.reset.contains(&remote.stdout));
         began.elapsed()
     };
     let websocket = async {
+        let began = Instant::now();
         let mut client = Client::open(&idle().await, "v4.channel.k8s.io").await;
         client.expect(STDOUT, "up").await;
-        let began = Instant::now();
         assert_eq!(client.receive().await, None, "closed without a result");
         began.elapsed()
     };
     let (busy, spdy, websocket) = tokio::join!(busy, spdy, websocket);
-    assert_eq!((busy.text().as_str(), busy.code()), ("1\n2\n3\n4\n5\n6\n", 0));
+    assert_eq!((busy.text().as_str(), busy.code()), ("1\n2\n3\n4\n5\n6\n7\n", 0));
     for waited in [spdy, websocket] {
-        assert!(waited >= Duration::from_millis(2500), "{waited:?}");
+        assert!(waited >= Duration::from_secs(5), "{waited:?}");
     }
 }
 
@@ -145,7 +145,8 @@ async fn more_sessions_than_there_is_room_for_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_told_when_the_daemon_ends() {
-    let mut node = Node::new().await;
+    // Longer than a daemon's end is waited for here.
+    let mut node = Node::with(&["--shutdown-timeout=5m"]).await;
     let id = node.serve(7006, "exec nc -ll -p 7006 -e cat").await;
     let url = async || {
         node.exec(&id, "echo up; cat", |request| request.stdin = true)
@@ -175,13 +176,11 @@ async fn clients_are_told_when_the_daemon_ends() {
             forwarded.has_ended(data),
         )
     });
-    let began = Instant::now();
     let status = tokio::task::spawn_blocking(move || (node.daemon.stop(), node))
         .await
         .unwrap()
         .0;
     assert!(status.success(), "{status}");
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let (spdy, websocket, forwarded) = clients.await.unwrap();
     for ended in [spdy, websocket] {
         let status = ended.status();

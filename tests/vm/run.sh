@@ -12,7 +12,8 @@
 #
 # Read from the environment: CARGO, CARGO_TARGET_DIR, DOCKSIDE_DEBIAN_MIRROR, DOCKSIDE_PROFILE (dev: how cargo
 # builds), DOCKSIDE_VM_MINUTES (40), after which the machine is ended, DOCKSIDE_VM_PACKAGE, a package to be tested
-# in place of one that is built, DOCKSIDE_VM_EXTRA, a folder that the machine is to have as /payload/extra, and
+# in place of one that is built, DOCKSIDE_VM_SECURITY (apparmor, or selinux: what confines containers; each has a disk
+# image of its own), DOCKSIDE_VM_EXTRA, a folder that the machine is to have as /payload/extra, and
 # DOCKSIDE_VM_POLLING (2), for how many minutes `fifty_pods` polls.
 set -euo pipefail
 
@@ -35,7 +36,7 @@ command -v "$cargo" >/dev/null || die "cargo is not in PATH"
 cd "$root"
 target=${CARGO_TARGET_DIR:-$root/target}
 dir=$target/vm shared=$target/test-env/cache
-mkdir -p "$dir/cache" "$shared"
+mkdir -p "$dir" "$shared"
 dir=$(readlink -f "$dir")
 exec 9>"$dir/lock"
 flock --nonblock 9 || die "another run uses $dir"
@@ -57,7 +58,13 @@ fi
 ) 8>"$shared/lock" 9>&-
 
 step "disk image"
-image=$("$here/image.sh" "$dir/cache" 9>&-)
+security=${DOCKSIDE_VM_SECURITY:-apparmor} cache=$dir/cache kernel=audit=0
+if [ "$security" = selinux ]; then
+  # Without audit=0 the journal tells what was refused.
+  cache=$dir/cache-selinux kernel=security=selinux
+fi
+mkdir -p "$cache"
+image=$("$here/image.sh" "$cache" "$security" 9>&-)
 
 step "build"
 profile=${DOCKSIDE_PROFILE:-dev}
@@ -65,6 +72,7 @@ crates=(-p vm-tests)
 [ -n "${DOCKSIDE_VM_PACKAGE:-}" ] || crates+=(-p dockside)
 "$cargo" build --locked --profile "$profile" "${crates[@]}" 9>&-
 built=$target/${profile/#dev/debug}
+"$built/vm-tests" check "${filters[@]}" || die "nothing is booted"
 
 step "payload"
 payload=$dir/payload
@@ -87,7 +95,7 @@ echo "export DOCKSIDE_VM_POLLING=${DOCKSIDE_VM_POLLING:-2}" >>"$payload/env"
 echo "${filters[*]}" >"$payload/filter"
 [ -z "${DOCKSIDE_VM_EXTRA:-}" ] || cp -a "$DOCKSIDE_VM_EXTRA" "$payload/extra"
 rm -f "$dir/payload.img" "$dir/journal.gz"
-truncate -s 256M "$dir/payload.img"
+truncate -s $(($(du -sm "$payload" | cut -f1) + 64))M "$dir/payload.img"
 mkfs.ext4 -q -F -O ^has_journal -d "$payload" "$dir/payload.img"
 truncate -s 64M "$dir/journal.gz"
 
@@ -97,7 +105,7 @@ rm -f "$dir"/{console,results,journal}.log
 timeout --foreground --kill-after=10 "${DOCKSIDE_VM_MINUTES:-40}m" qemu-system-x86_64 \
   -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m 4G -nodefaults -display none -nic none \
   -kernel "$image/vmlinuz" -initrd "$image/initrd" \
-  -append "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 systemd.show_status=0 hugepages=4 panic=-1 mitigations=off tsc=reliable audit=0" \
+  -append "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 systemd.show_status=0 hugepages=4 panic=-1 mitigations=off tsc=reliable $kernel" \
   -drive "file=$image/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \
   -drive "file=$dir/payload.img,format=raw,if=virtio,readonly=on" \
   -drive "file=$dir/journal.gz,format=raw,if=virtio" \

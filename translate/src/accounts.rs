@@ -4,7 +4,10 @@
 //! give the user if the request names no group, and leaves them out if it does. Kubernetes decides that by
 //! a policy of its own, so both files are read beforehand, by the Engine's rules.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    num::{IntErrorKind, ParseIntError},
+};
 
 use cri::{LinuxContainerUser, SupplementalGroupsPolicy};
 
@@ -55,32 +58,37 @@ pub(crate) struct Settled {
 }
 
 impl Accounts {
-    /// Reads the texts of `/etc/passwd` and `/etc/group`; an image without one has an empty one. Lines
-    /// that make no sense are passed over, as the Engine does.
+    /// Reads the texts of `/etc/passwd` and `/etc/group`; an image without one has an empty one.
+    ///
+    /// As the Engine does it, lines that make no sense count as well as others do: a number that is missing or cannot be
+    /// read is 0. It knows comments in `/etc/group` only.
     pub fn read(passwd: &str, group: &str) -> Self {
-        let fields = |line: &'_ str| -> Vec<String> { line.split(':').map(str::to_owned).collect() };
-        let user = |line: &str| match fields(line.trim()).as_slice() {
-            [name, _, uid, gid, ..] => Some(User {
-                name: name.clone(),
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-            }),
-            _ => None,
+        let user = |line: &str| {
+            let mut fields = line.split(':');
+            User {
+                name: fields.next().unwrap_or_default().to_owned(),
+                uid: number(fields.nth(1)),
+                gid: number(fields.next()),
+            }
         };
-        let group_of = |line: &str| match fields(line.trim()).as_slice() {
-            [name, _, gid, rest @ ..] => Some(Group {
-                name: name.clone(),
-                gid: gid.parse().ok()?,
-                members: rest
-                    .first()
+        let group_of = |line: &str| {
+            let mut fields = line.split(':');
+            Group {
+                name: fields.next().unwrap_or_default().to_owned(),
+                gid: number(fields.nth(1)),
+                members: fields
+                    .next()
+                    .filter(|list| !list.is_empty())
                     .map(|list| list.split(',').map(str::to_owned).collect())
                     .unwrap_or_default(),
-            }),
-            _ => None,
+            }
         };
         Self {
-            users: passwd.lines().filter_map(user).collect(),
-            groups: group.lines().filter_map(group_of).collect(),
+            users: lines_of(passwd).map(user).collect(),
+            groups: lines_of(group)
+                .filter(|line| !line.starts_with('#'))
+                .map(group_of)
+                .collect(),
         }
     }
 
@@ -100,8 +108,9 @@ impl Accounts {
             (None, _, Some(uid)) => uid,
             (None, name, None) => return Err(format!("the image has no user {name:?}")),
         };
+        // Nobody without a name is looked for.
         let memberships = entry.map_or_else(Vec::new, |entry| {
-            let member = |known: &&Group| known.members.contains(&entry.name);
+            let member = |known: &&Group| !entry.name.is_empty() && known.members.contains(&entry.name);
             self.groups.iter().filter(member).map(|known| known.gid).collect()
         });
         let gid = match (group, group.parse::<i64>()) {
@@ -125,26 +134,23 @@ impl Accounts {
     }
 
     /// Settles who a container runs as: `asked` is the request's `user` or `user:group` if it names one,
-    /// `image_user` the image's own, `supplemental` the request's further groups.
+    /// `image_user` the image's own, `supplemental` the request's further groups. What cannot be is blamed on `field`,
+    /// which has said who it is.
     ///
     /// Merge gives the user the image's groups and the request's, Strict only the request's. The primary
     /// group is always among them, as the Engine has it.
     pub(crate) fn settle(
         &self,
         asked: Option<String>,
+        field: &str,
         image_user: &str,
         supplemental: &[i64],
         policy: SupplementalGroupsPolicy,
     ) -> Result<Settled, Invalid> {
         let spec = asked.as_deref().unwrap_or(image_user);
-        let identity = self.identity(spec).map_err(|why| {
-            let field = if asked.is_some() {
-                "run_as_username"
-            } else {
-                "run_as_user"
-            };
-            Invalid::new(field, format!("{why} (user {spec:?})"))
-        })?;
+        let identity = self
+            .identity(spec)
+            .map_err(|why| Invalid::new(field, format!("{why} (user {spec:?})")))?;
         let (name, group) = spec.split_once(':').unwrap_or((spec, ""));
         let mut added = Vec::new();
         let mut user = asked.clone();
@@ -173,6 +179,21 @@ impl Accounts {
             },
         })
     }
+}
+
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+/// A number as the Engine reads it: what is too large for 64 bits is the largest.
+fn number(text: Option<&str>) -> i64 {
+    text.unwrap_or_default()
+        .parse()
+        .unwrap_or_else(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => i64::MAX,
+            IntErrorKind::NegOverflow => i64::MIN,
+            _ => 0,
+        })
 }
 
 #[cfg(test)]
@@ -212,7 +233,7 @@ mod tests {
                 Merge,
                 None,
                 &["5"],
-                (1000, 1000, &[5, 10, 1000, 50000]),
+                (1000, 1000, &[0, 5, 10, 1000, 50000]),
             ),
             (
                 None,
@@ -229,8 +250,8 @@ mod tests {
                 &[],
                 Merge,
                 None,
-                &["10", "50000"],
-                (1000, 10, &[10, 50000]),
+                &["10", "50000", "0"],
+                (1000, 10, &[0, 10, 50000]),
             ),
             (None, "member:wheel", &[], Strict, None, &[], (1000, 10, &[10])),
             (
@@ -240,7 +261,7 @@ mod tests {
                 Merge,
                 Some("1000"),
                 &["7"],
-                (1000, 1000, &[7, 10, 1000, 50000]),
+                (1000, 1000, &[0, 7, 10, 1000, 50000]),
             ),
             (
                 Some("1000"),
@@ -257,8 +278,8 @@ mod tests {
                 &[7],
                 Merge,
                 Some("1000:33"),
-                &["10", "50000", "7"],
-                (1000, 33, &[7, 10, 33, 50000]),
+                &["10", "50000", "0", "7"],
+                (1000, 33, &[0, 7, 10, 33, 50000]),
             ),
             (
                 Some("1000:33"),
@@ -292,7 +313,7 @@ mod tests {
         ];
         for (asked, image, further, policy, user, added, (uid, gid, groups)) in cases {
             let settled = accounts()
-                .settle(asked.map(str::to_owned), image, further, policy)
+                .settle(asked.map(str::to_owned), "user", image, further, policy)
                 .unwrap();
             let case = format!("{asked:?} {image:?} {policy:?}");
             assert_eq!(settled.user.as_deref(), user, "{case}");
@@ -310,17 +331,48 @@ mod tests {
     fn an_image_without_accounts_has_numbers_only() {
         let none = Accounts::default();
         let settle = |asked: &str| {
-            none.settle(Some(asked.to_owned()), "", &[], SupplementalGroupsPolicy::Merge)
-                .map(|settled| (settled.identity.uid, settled.identity.gid))
+            none.settle(
+                Some(asked.to_owned()),
+                "name",
+                "",
+                &[],
+                SupplementalGroupsPolicy::Merge,
+            )
+            .map(|settled| (settled.identity.uid, settled.identity.gid))
         };
         assert_eq!(settle("12:13"), Ok((12, 13)));
         assert!(settle("nobody").unwrap_err().why.contains("no user \"nobody\""));
         assert!(settle("1:staff").unwrap_err().why.contains("no group \"staff\""));
         assert!(settle("99999999999").is_err());
         let error = none
-            .settle(None, "www", &[], SupplementalGroupsPolicy::Merge)
+            .settle(None, "image", "www", &[], SupplementalGroupsPolicy::Merge)
             .unwrap_err();
-        assert_eq!(error.field, "run_as_user");
+        assert_eq!(error.field, "image");
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_read_as_the_engine_reads_them() {
+        let passwd =
+            "# note\n\n  spaces:x:5:6  \nshort\nword:x:many:7\nlarge:x:99999999999999999999:1\n:x:8:8\n";
+        let group = "#off:x:30:short\n:x:31:\nnameless:x:32:,short\nfew:x\nwhat:x:y:short\n";
+        let accounts = Accounts::read(passwd, group);
+        let identity = |spec: &str| {
+            let found = accounts.identity(spec).ok()?;
+            Some((found.uid, found.gid, found.memberships))
+        };
+        for (spec, expected) in [
+            ("# note", Some((0, 0, vec![]))),
+            ("spaces", Some((5, 6, vec![]))),
+            ("short", Some((0, 0, vec![32, 0]))),
+            ("word", Some((0, 7, vec![]))),
+            ("large", None),
+            // A user without a name is in no group, even in one with a member without a name.
+            ("8", Some((8, 8, vec![]))),
+            ("5:few", Some((5, 0, vec![]))),
+            ("5:#off", None),
+        ] {
+            assert_eq!(identity(spec), expected, "{spec}");
+        }
     }
 
     proptest! {
@@ -328,7 +380,7 @@ mod tests {
         fn never_panics(passwd in "([a-z0-9:,+\n-]|.)*", group in "([a-z0-9:,\n]|.)*", spec in "[a-z0-9:]*|.*") {
             let accounts = Accounts::read(&passwd, &group);
             for policy in [SupplementalGroupsPolicy::Merge, SupplementalGroupsPolicy::Strict] {
-                if let Ok(settled) = accounts.settle(Some(spec.clone()), "", &[1], policy) {
+                if let Ok(settled) = accounts.settle(Some(spec.clone()), "user", "", &[1], policy) {
                     prop_assert!(settled.identity.supplemental_groups.contains(&settled.identity.gid));
                 }
             }

@@ -130,6 +130,14 @@ answer! {
         state: String,
         /// All labels, the image's own included.
         labels: BTreeMap<String, String>,
+        /// What the list tells of the host configuration.
+        host_config: EntryHostConfig,
+    }
+
+    /// A container's host configuration, as the list has it.
+    EntryHostConfig {
+        /// As in [`HostConfig`].
+        network_mode: String,
     }
 
     /// `GET /containers/{id}/json`.

@@ -145,6 +145,7 @@ pub fn plan(
     }
 
     let record = ContainerRecord {
+        sandbox_id: sandbox_id.to_owned(),
         log_path,
         config: recorded_config(config, host),
         user: security.identity,
@@ -163,11 +164,7 @@ pub fn plan(
         open_stdin: Some(config.stdin),
         stdin_once: Some(config.stdin_once),
         stop_signal: signal::to_engine(config.stop_signal)?,
-        labels: Some(
-            labels::container_labels(&record, sandbox_id)
-                .into_iter()
-                .collect(),
-        ),
+        labels: Some(labels::container_labels(&record).into_iter().collect()),
         healthcheck: Some(no_healthcheck()),
         host_config: Some(HostConfig {
             network_mode: Some(modes.network),
@@ -328,7 +325,8 @@ fn log_config(path: &str, size: &str) -> HostConfigLogConfig {
         return no_log();
     }
     // Set whatever the Engine's default is, whose own options would be added: a compressed file cannot be
-    // read while it is written.
+    // read while it is written. Its `mode` cannot be set as well: an Engine with a default `max-buffer-size` would
+    // refuse the container.
     let options = [("max-size", size), ("max-file", "2"), ("compress", "false")];
     HostConfigLogConfig {
         typ: Some("json-file".into()),

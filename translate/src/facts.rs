@@ -162,7 +162,8 @@ impl EngineFacts {
 pub struct HostView {
     /// The text of the `Localhost` seccomp profile the request names, if it names one.
     pub seccomp_profile: Option<String>,
-    /// The kernel's loaded AppArmor profiles; `None` where AppArmor is off.
+    /// The kernel's loaded AppArmor profiles; `None` where they cannot be told. Whether AppArmor is on at all the Engine
+    /// says (see [`EngineFacts::apparmor`]).
     pub apparmor_profiles: Option<BTreeSet<String>>,
     /// The real paths of the requested devices' host paths, where these are symbolic links.
     pub device_links: BTreeMap<String, String>,

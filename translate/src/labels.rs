@@ -4,6 +4,10 @@
 //! which look for them keep working and either program finds the other's pods. [`RECORD`] is ours: the
 //! CRI configuration itself, because the Engine merges an image's own labels into a container's, and a
 //! name cannot hold every character that metadata may.
+//!
+//! An image may bring labels of these very names. They are believed only beside what no image can bring: a name
+//! of Kubernetes' form, which a build or `docker run` does not give, and in a container's record the id of its
+//! sandbox, since a container that cri-dockerd makes of such an image has all other labels right.
 
 use std::collections::BTreeMap;
 
@@ -57,6 +61,9 @@ pub struct SandboxRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerRecord {
+    /// Its sandbox; empty where another program made it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sandbox_id: String,
     /// The configuration without command, arguments and environment: these the Engine has already, and
     /// the environment may hold secrets.
     pub config: cri::ContainerConfig,
@@ -148,10 +155,10 @@ pub fn sandbox_labels(record: &SandboxRecord) -> BTreeMap<String, String> {
 }
 
 /// The labels of a container.
-pub fn container_labels(record: &ContainerRecord, sandbox_id: &str) -> BTreeMap<String, String> {
+pub fn container_labels(record: &ContainerRecord) -> BTreeMap<String, String> {
     let mut labels = user_labels(&record.config.labels, &record.config.annotations);
     labels.insert(TYPE.into(), TYPE_CONTAINER.into());
-    labels.insert(SANDBOX_ID.into(), sandbox_id.into());
+    labels.insert(SANDBOX_ID.into(), record.sandbox_id.clone());
     labels.insert(LOG_PATH.into(), record.log_path.clone());
     labels.insert(RECORD.into(), json(record));
     labels
@@ -176,12 +183,17 @@ fn record<T: DeserializeOwned>(labels: &BTreeMap<String, String>) -> Option<T> {
     serde_json::from_str(labels.get(RECORD)?).ok()
 }
 
+/// Whether a name has the form that [`sandbox_name`] and [`container_name`] give.
+fn is_kubernetes(name: &str) -> bool {
+    name.trim_start_matches('/').starts_with("k8s_")
+}
+
 /// Reads a pause container back; `None` where it is none of Kubernetes'.
 ///
 /// One that cri-dockerd made has no record: its metadata is in its name, its labels are the rest of the
 /// Engine's labels.
 pub fn read_sandbox(name: &str, labels: &BTreeMap<String, String>) -> Option<SandboxRecord> {
-    if labels.get(TYPE)? != TYPE_SANDBOX {
+    if labels.get(TYPE)? != TYPE_SANDBOX || !is_kubernetes(name) {
         return None;
     }
     if let Some(record) = record(labels) {
@@ -208,11 +220,12 @@ pub fn read_sandbox(name: &str, labels: &BTreeMap<String, String>) -> Option<San
 
 /// Reads a container back, with its sandbox's id; `None` where it is none of Kubernetes'.
 pub fn read_container(name: &str, labels: &BTreeMap<String, String>) -> Option<(String, ContainerRecord)> {
-    if labels.get(TYPE)? != TYPE_CONTAINER {
+    if labels.get(TYPE)? != TYPE_CONTAINER || !is_kubernetes(name) {
         return None;
     }
     let sandbox_id = labels.get(SANDBOX_ID)?.clone();
-    if let Some(record) = record(labels) {
+    let ours = |record: &ContainerRecord| !sandbox_id.is_empty() && record.sandbox_id == sandbox_id;
+    if let Some(record) = record(labels).filter(ours) {
         return Some((sandbox_id, record));
     }
     let [container, _, _, _, attempt] = name_parts(name)?;
@@ -345,7 +358,36 @@ mod tests {
         assert_eq!(labels["app"], "web");
         // What an image brings along is not the pod's.
         labels.insert("maintainer".into(), "image".into());
-        assert_eq!(read_sandbox("/renamed", &labels), Some(record));
+        assert_eq!(read_sandbox("/k8s_whatever", &labels), Some(record));
+        assert_eq!(read_sandbox("/zealous_hopper", &labels), None);
+    }
+
+    #[test]
+    fn an_image_cannot_pass_for_a_record() {
+        let forged = ContainerRecord {
+            sandbox_id: "f0".into(),
+            log_path: "/etc/shadow".into(),
+            ..ContainerRecord::default()
+        };
+        let image = container_labels(&forged);
+        // Made by cri-dockerd, whose own labels win.
+        let mut labels = image.clone();
+        labels.insert(SANDBOX_ID.into(), "5a".into());
+        labels.insert(LOG_PATH.into(), "/var/log/pods/x/0.log".into());
+        let (sandbox, record) = read_container("/k8s_nginx_web_default_uid_3", &labels).unwrap();
+        assert_eq!(
+            (sandbox.as_str(), record.log_path.as_str()),
+            ("5a", "/var/log/pods/x/0.log")
+        );
+        // Run by hand, or for a step of a build.
+        assert_eq!(read_container("/zealous_hopper", &image), None);
+        let nowhere = ContainerRecord {
+            sandbox_id: String::new(),
+            ..forged
+        };
+        let (_, record) =
+            read_container("/k8s_nginx_web_default_uid_3", &container_labels(&nowhere)).unwrap();
+        assert_eq!(record.config.metadata.unwrap().name, "nginx");
     }
 
     #[test]

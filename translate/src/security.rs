@@ -19,6 +19,8 @@ mod user;
 use profile::{Fields, Profile};
 
 const FIELD: &str = "config.linux.security_context";
+/// What has said who a container runs as, where the security context has not.
+const IMAGE: &str = "config.image";
 
 const SECCOMP: Fields = Fields {
     field: "seccomp",
@@ -94,7 +96,13 @@ pub fn container(
     let given = context.is_some();
     let absent = LinuxContainerSecurityContext::default();
     let context = context.unwrap_or(&absent);
-    read_container(context, given, pod, facts, host).map_err(|error| error.within(FIELD))
+    read_container(context, given, pod, facts, host).map_err(|error| {
+        if error.field == IMAGE {
+            error
+        } else {
+            error.within(FIELD)
+        }
+    })
 }
 
 fn read_container(
@@ -119,8 +127,14 @@ fn read_container(
     )?;
     caveats.extend(user::both(context.run_as_user, &context.run_as_username));
     user::groups(&context.supplemental_groups)?;
+    let named_by = match asked {
+        None => IMAGE,
+        Some(_) if context.run_as_username.is_empty() => "run_as_user",
+        Some(_) => "run_as_username",
+    };
     let who = host.accounts.settle(
         asked,
+        named_by,
         &host.image_user,
         &context.supplemental_groups,
         user::known_policy(context.supplemental_groups_policy)?,
@@ -142,6 +156,7 @@ fn read_container(
     security_opt.extend(apparmor.option);
     security_opt.extend(selinux::options(
         context.selinux_options.as_ref(),
+        privileged,
         pod.process_label,
         facts,
     )?);
@@ -199,7 +214,12 @@ fn read_sandbox(
         asked => seccomp::option(asked.unwrap_or(Profile::RuntimeDefault), facts, host)?,
     });
     security_opt.extend(apparmor.option);
-    security_opt.extend(selinux::options(context.selinux_options.as_ref(), "", facts)?);
+    security_opt.extend(selinux::options(
+        context.selinux_options.as_ref(),
+        false,
+        "",
+        facts,
+    )?);
     Ok(SecuritySettings {
         user: user::user(context.run_as_user, "", context.run_as_group)?,
         group_add: user::groups(&context.supplemental_groups)?,

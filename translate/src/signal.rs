@@ -21,13 +21,25 @@ pub fn to_engine(signal: i32) -> Result<Option<String>, Invalid> {
 pub fn from_engine(signal: &str) -> i32 {
     let upper = signal.to_ascii_uppercase();
     let name = match upper.parse::<usize>() {
-        Ok(number) => NUMBERED.get(number).copied().unwrap_or_default(),
-        Err(_) => upper.strip_prefix("SIG").unwrap_or(&upper),
+        Ok(number) => named(number),
+        Err(_) => upper.strip_prefix("SIG").unwrap_or(&upper).to_owned(),
     };
     let name = name.replace('+', "PLUS").replace('-', "MINUS");
     cri::Signal::from_str_name(&format!("SIGNAL_SIG{name}"))
         .unwrap_or(cri::Signal::RuntimeDefault)
         .into()
+}
+
+/// The name of a number. Those of the real-time signals count from the nearer end, as CRI's do.
+fn named(number: usize) -> String {
+    match number {
+        34 => "RTMIN".to_owned(),
+        35..=49 => format!("RTMIN+{}", number - 34),
+        50..=63 => format!("RTMAX-{}", 64 - number),
+        64 => "RTMAX".to_owned(),
+        // 32 and 33 are the C library's own.
+        _ => NUMBERED.get(number).copied().unwrap_or_default().to_owned(),
+    }
 }
 
 /// Signal names by their number on Linux, without `SIG`.
@@ -56,6 +68,24 @@ mod tests {
     fn the_engine_may_write_a_signal_in_several_ways() {
         for text in ["SIGTERM", "TERM", "sigterm", "15"] {
             assert_eq!(from_engine(text), i32::from(cri::Signal::Sigterm), "{text}");
+        }
+        for (number, signal) in [
+            (31, cri::Signal::Sigsys),
+            (32, cri::Signal::RuntimeDefault),
+            (33, cri::Signal::RuntimeDefault),
+            (34, cri::Signal::Sigrtmin),
+            (37, cri::Signal::Sigrtminplus3),
+            (49, cri::Signal::Sigrtminplus15),
+            (50, cri::Signal::Sigrtmaxminus14),
+            (63, cri::Signal::Sigrtmaxminus1),
+            (64, cri::Signal::Sigrtmax),
+            (65, cri::Signal::RuntimeDefault),
+        ] {
+            assert_eq!(from_engine(&number.to_string()), i32::from(signal), "{number}");
+        }
+        for number in (1..=31).chain(34..=64) {
+            let signal = from_engine(&number.to_string());
+            assert_ne!(signal, i32::from(cri::Signal::RuntimeDefault), "{number}");
         }
         assert_eq!(
             to_engine(cri::Signal::Sigrtminplus2.into()),

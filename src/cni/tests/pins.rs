@@ -17,11 +17,14 @@ async fn namespaces_outlive_their_processes_in_pins() {
     // What a crash between the two steps leaves is no pin, and is no hindrance.
     fs::write(dir.path().join("netns/half"), "").unwrap();
     assert_eq!(pins.list().unwrap(), ["pod"]);
-    pins.pin(other.0.id(), "half").unwrap();
+    let half = pins.pin(other.0.id(), "half").unwrap();
     assert_eq!(pins.list().unwrap(), ["half", "pod"]);
+    assert!(netns::inhabited().unwrap().contains(&id));
     let gone = pod.netns();
     drop(pod);
     assert!(netns::namespace_id(&gone).is_err());
+    let inhabited = netns::inhabited().unwrap();
+    assert!(!inhabited.contains(&id) && inhabited.contains(&netns::namespace_id(&half).unwrap()));
     netns::verify(&path, id).unwrap();
     let net = format!("--net={}", path.display());
     let entered = Command::new("nsenter")

@@ -53,7 +53,7 @@ fn written(directory: &Path, id: &str) -> String {
 async fn a_file_system_that_hangs_holds_up_no_other_log() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path();
-    let mailbox = start().unwrap();
+    let mailbox = start(&CancellationToken::new()).unwrap();
     // Whoever opens a pipe that nobody writes to is held, as by a server that does not answer.
     let hung: Vec<_> = (0..3).map(|index| format!("hung{index}")).collect();
     for id in &hung {

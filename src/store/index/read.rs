@@ -9,14 +9,13 @@ use std::{
 };
 
 use cri::encoded::List;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::{Index, Key, Slot, State};
 use crate::store::view::{ContainerView, SandboxView};
 
-/// How long a reader waits for an inspection before it asks the Engine itself: a container that the Engine
-/// cannot inspect must not hold up the lists.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long anybody waits for an inspection: a container that the Engine cannot inspect must not hold up the others.
+pub(in crate::store) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a reader wants to know.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +28,17 @@ pub(in crate::store) enum Scope<'a> {
     One(&'a str),
     /// The images.
     Images,
+}
+
+/// How far the memory may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Trust {
+    /// For all that was asked.
+    Whole,
+    /// For some objects it tells only what was seen last: they have changed since, and cannot be inspected now.
+    Partial,
+    /// It is not known what there is.
+    None,
 }
 
 /// What is known of an id, or of the beginning of one.
@@ -59,9 +69,9 @@ impl Drop for Waiting<'_> {
 }
 
 impl Index {
-    /// Whether `scope` may be read from memory. Waits until all that was dirty at the call is clean; `false`
-    /// where that is in doubt.
-    pub(in crate::store) async fn settled(&self, scope: Scope<'_>) -> bool {
+    /// Whether `scope` may be read from memory. Waits until all that was dirty at the call is clean, as long as that
+    /// may come about soon.
+    pub(in crate::store) async fn settled(&self, scope: Scope<'_>) -> Trust {
         let began = Instant::now();
         let (mut arrival, mut waiting) = (None, None);
         loop {
@@ -71,18 +81,18 @@ impl Index {
             let since = {
                 let state = self.lock();
                 if !state.trusted {
-                    return false;
+                    return Trust::None;
                 }
                 let arrival = *arrival.get_or_insert(state.generation);
                 match state.doubt(scope, arrival) {
-                    Doubt::No => return true,
-                    Doubt::Yes => return false,
+                    Doubt::No => return Trust::Whole,
+                    Doubt::Yes => return Trust::Partial,
                     Doubt::Waits(since) => since.unwrap_or(began),
                 }
             };
             let deadline = since + PATIENCE;
             if deadline <= Instant::now() {
-                return false;
+                return Trust::Partial;
             }
             waiting.get_or_insert_with(|| Waiting::new(self));
             // Looked at again in either case.
@@ -90,20 +100,23 @@ impl Index {
         }
     }
 
-    /// Returns when all that was marked up to `generation` was looked at, if only in vain.
+    /// Returns when all that was marked up to `generation` was looked at, if only in vain, or cannot be for now.
     pub(in crate::store) async fn attempted(&self, generation: u64) {
         let _waiting = Waiting::new(self);
         loop {
             let mut progress = pin!(self.progress.notified());
             progress.as_mut().enable();
             let open = |state: &State| {
-                let mut marks = state.dirty.values();
-                marks.any(|mark| mark.since <= generation && mark.failures == 0)
+                state.dirty.iter().any(|(key, mark)| {
+                    let may_land = mark.flying.is_none_or(|since| since.elapsed() < PATIENCE);
+                    mark.since <= generation && mark.failures == 0 && may_land && !key.is_in(&state.held)
+                })
             };
             if !open(&self.lock()) {
                 return;
             }
-            progress.await;
+            // Looked at again in either case.
+            let _ = timeout(PATIENCE, progress).await;
         }
     }
 

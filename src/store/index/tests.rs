@@ -10,6 +10,7 @@ fn sandbox(id: &str, status: &str) -> Seen {
     let sandbox = Sandbox {
         id: id.into(),
         record: labels::SandboxRecord::default(),
+        host_network: false,
     };
     Seen::Sandbox(SandboxView::new(Arc::new(sandbox), inspect(id, status)))
 }
@@ -63,17 +64,18 @@ fn states(index: &Index) -> Vec<(String, cri::ContainerState)> {
 #[tokio::test(start_paused = true)]
 async fn readers_wait_for_what_was_marked_before_them_and_for_nothing_else() {
     let index = met();
-    assert!(index.settled(Scope::All).await);
+    assert_eq!(index.settled(Scope::All).await, Trust::Whole);
     let ticket = look(&index, "c1");
     let reader = index.settled(Scope::All);
     tokio::pin!(reader);
     assert!(reader.as_mut().now_or_never().is_none());
     assert!(index.is_urgent());
     // Others are not kept.
-    assert!(index.settled(Scope::One("c2")).await && index.settled(Scope::Images).await);
+    assert_eq!(index.settled(Scope::One("c2")).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::Images).await, Trust::Whole);
     index.mark(object("c2"));
     index.apply(ticket, container("c1", "running"));
-    assert!(reader.await, "c2 was marked later");
+    assert_eq!(reader.await, Trust::Whole, "c2 was marked later");
     assert!(!index.is_urgent());
     assert_eq!(
         states(&index),
@@ -97,8 +99,9 @@ async fn a_mark_that_is_renewed_does_not_let_go_who_waits_for_it() {
         "nobody has looked at c1"
     );
     index.apply(ticket, container("c1", "running"));
-    assert!(
+    assert_eq!(
         reader.await,
+        Trust::Whole,
         "the look began before the reader came, and after the change"
     );
     assert_eq!(states(&index).len(), 2);
@@ -109,9 +112,9 @@ async fn what_cannot_be_inspected_is_in_doubt() {
     let index = met();
     let ticket = look(&index, "c1");
     index.fail(&ticket);
-    assert!(!index.settled(Scope::All).await);
-    assert!(!index.settled(Scope::One("c")).await);
-    assert!(index.settled(Scope::One("d")).await);
+    assert_eq!(index.settled(Scope::All).await, Trust::Partial);
+    assert_eq!(index.settled(Scope::One("c")).await, Trust::Partial);
+    assert_eq!(index.settled(Scope::One("d")).await, Trust::Whole);
     assert!(
         index.due().is_empty() && index.next_retry().is_some(),
         "it is tried again later"
@@ -120,7 +123,11 @@ async fn what_cannot_be_inspected_is_in_doubt() {
     index.mark(object("c1"));
     assert_eq!(index.due(), [object("c1")]);
     index.distrust();
-    assert!(!index.settled(Scope::Images).await, "no events, no trust");
+    assert_eq!(
+        index.settled(Scope::Images).await,
+        Trust::None,
+        "no events, no trust"
+    );
 }
 
 #[test]
@@ -174,16 +181,16 @@ async fn nobody_waits_for_what_a_call_is_changing() {
     tokio::pin!(reader);
     assert!(reader.as_mut().now_or_never().is_none());
     index.hold("c1");
-    assert!(!reader.await, "who waited asks the Engine");
-    assert!(!index.settled(Scope::One("c1")).await);
+    assert_eq!(reader.await, Trust::Partial, "who waited asks the Engine");
+    assert_eq!(index.settled(Scope::One("c1")).await, Trust::Partial);
     index.release("c1");
     index.apply(ticket, container("c1", "created"));
     let ticket = index.begin(object("c1")).expect("it was changed since that look");
     index.apply(ticket, container("c1", "running"));
-    assert!(index.settled(Scope::All).await);
+    assert_eq!(index.settled(Scope::All).await, Trust::Whole);
     // What was known before the call holds until its end.
     index.hold("c1");
-    assert!(index.settled(Scope::All).await);
+    assert_eq!(index.settled(Scope::All).await, Trust::Whole);
 }
 
 #[tokio::test]
@@ -202,7 +209,7 @@ async fn a_pod_is_told_while_others_are_looked_at() {
     assert_eq!(told("5b"), None, "it may be a container of this pod");
     index.apply(ticket, container("c1", "running"));
     index.mark(object("c1"));
-    assert_eq!((told("5a"), told("5b")), (None, Some(true)));
+    assert_eq!((told("5a"), told("5b")), (None, Some(Trust::Whole)));
     index.mark(object("5b"));
     assert_eq!(told("5"), None);
 }

@@ -111,6 +111,11 @@ impl Daemon {
 
     fn end(&mut self, signal: &str) -> ExitStatus {
         self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits until the program ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the daemon runs");
         eventually("the daemon ends", PATIENCE, || child.try_wait().unwrap())
     }
@@ -183,7 +188,6 @@ impl Daemon {
         }
         for id in ids {
             let pin = format!("/run/netns/dockside-{id}");
-            // A daemon of another test that has just started takes pins of removed sandboxes away, too.
             let _ = Command::new("umount").args(["-l", &pin]).output();
             let _ = fs::remove_file(pin);
         }

@@ -26,7 +26,7 @@ pub use daemon::Daemon;
 pub use engine::Engine;
 pub use env::Env;
 pub use options::Options;
-pub use pods::{SLEEP, container, container_of, pod, pod_labels};
+pub use pods::{DEAF, SLEEP, container, container_of, pod, pod_labels};
 pub use polling::poll;
 pub use proxy::{Action, EngineProxy, Rule};
 pub use wait::eventually;

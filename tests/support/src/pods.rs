@@ -17,6 +17,13 @@ use crate::{Daemon, Env};
 /// Sleeps, and ends at SIGTERM.
 pub const SLEEP: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"];
 
+/// Hears no SIGTERM, and says `ready` once that is so (see [`Cri::says`](crate::Cri::says)).
+pub const DEAF: &[&str] = &[
+    "sh",
+    "-c",
+    "trap '' TERM; echo ready; while :; do sleep 0.1; done",
+];
+
 /// The labels that the kubelet gives a pod and its containers.
 pub fn pod_labels(metadata: &PodSandboxMetadata) -> BTreeMap<String, String> {
     [

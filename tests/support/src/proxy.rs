@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -17,11 +17,16 @@ use tokio::{net::UnixListener, sync::watch};
 
 use crate::{Call, Calls, Env};
 
+/// How long what comes about by itself may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What is done with a call.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// It is passed on after this time.
-    Delay(Duration),
+    /// It is passed on once the rules have been cleared.
+    Hold,
+    /// It is passed on, and its answer is held back until the rules have been cleared.
+    HoldAnswer,
     /// It is passed on, and its answer is held back for this time.
     DelayAnswer(Duration),
     /// The connection is closed; the Engine hears nothing of the call.
@@ -86,6 +91,8 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
     calls: Mutex<Calls>,
     mode: watch::Sender<Mode>,
+    /// Changes each time the rules are cleared.
+    cleared: watch::Sender<()>,
 }
 
 impl Shared {
@@ -126,6 +133,7 @@ impl EngineProxy {
             rules: Mutex::default(),
             calls: Mutex::default(),
             mode: watch::Sender::new(Mode::Up),
+            cleared: watch::Sender::default(),
         });
         let proxy = Self {
             socket: dir.join(name),
@@ -161,6 +169,7 @@ impl EngineProxy {
     /// Passes every call on again.
     pub fn clear_rules(&self) {
         lock(&self.shared.rules).clear();
+        self.shared.cleared.send_replace(());
     }
 
     /// The calls since the last time.
@@ -173,10 +182,23 @@ impl EngineProxy {
         lock(&self.shared.calls).clone()
     }
 
+    /// Waits until there has been a call of this sort since the last [`take`](Self::take).
+    pub async fn met(&self, method: &str, template: &str) {
+        let began = Instant::now();
+        while self.calls().of(method, template) == 0 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "no {method} {template}:\n{}",
+                self.calls()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Closes all connections and takes no new one, as if the Engine had ended.
     pub fn go_down(&self) {
         self.shared.mode.send_replace(Mode::Down);
-        crate::eventually("the proxy's socket is gone", Duration::from_secs(5), || {
+        crate::eventually("the proxy's socket is gone", PATIENCE, || {
             (!self.socket.exists()).then_some(())
         });
     }
@@ -189,7 +211,7 @@ impl EngineProxy {
     /// Is again as it was at the start.
     pub fn come_back(&self) {
         self.shared.mode.send_replace(Mode::Up);
-        crate::eventually("the proxy's socket is there", Duration::from_secs(5), || {
+        crate::eventually("the proxy's socket is there", PATIENCE, || {
             self.socket.exists().then_some(())
         });
     }

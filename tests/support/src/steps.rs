@@ -10,7 +10,7 @@ use cri::{
 
 use crate::{Cri, Env};
 
-/// How long a container may take to end by itself.
+/// How long a container may take to end, or to say something, by itself.
 const END: Duration = Duration::from_secs(30);
 
 impl Cri {
@@ -107,6 +107,24 @@ impl Cri {
                 return status;
             }
             assert!(began.elapsed() < END, "container {id} does not end: {status:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a container has written the line `word`. A signal that is sent before a shell has set its traps is
+    /// lost on a first process.
+    pub async fn says(&self, id: &str, word: &str) {
+        let log = self.container_status(id).await.log_path;
+        let began = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if text.lines().any(|line| line.ends_with(&format!(" F {word}"))) {
+                return;
+            }
+            assert!(
+                began.elapsed() < END,
+                "container {id} does not say {word:?}: {text}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -216,6 +216,30 @@ pub(crate) fn read(path: impl AsRef<Path>) -> String {
         .to_owned()
 }
 
+/// What CNI has left on the node: addresses that are taken, cached results, veths on the bridge, forwarded ports.
+pub(crate) fn network() -> Vec<String> {
+    let names = |place: &str| {
+        let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+        let names = entries.map(|entry| format!("{place}/{}", entry.file_name().to_string_lossy()));
+        names
+            .filter(|name| !name.contains("/lock") && !name.contains("/last_reserved_ip"))
+            .collect::<Vec<_>>()
+    };
+    let mut left = [
+        names("/var/lib/cni/networks/node"),
+        names("/var/lib/cni/cache/results"),
+        names("/var/lib/cni/results"),
+    ]
+    .concat();
+    for command in [
+        "ip -o link show master cni0 2>/dev/null || true",
+        "iptables -t nat -S | grep CNI-DN || true",
+    ] {
+        left.extend(run(&["sh", "-c", command]).lines().map(str::to_owned));
+    }
+    left
+}
+
 /// A JSON value of the Engine's as text, for comparisons.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()

@@ -14,8 +14,6 @@ pub struct Network {
     pub name: String,
     /// The newest version that the configuration offers and that is known here.
     pub version: Version,
-    /// `CHECK` must not be called.
-    pub disable_check: bool,
     /// `GC` must not be called.
     pub disable_gc: bool,
     /// At least one.
@@ -166,7 +164,6 @@ pub fn parse_list(file: &str, text: &str) -> Result<List, ConfError> {
         network: Network {
             name,
             version,
-            disable_check: boolean(file, &fields, "disableCheck")?,
             disable_gc: boolean(file, &fields, "disableGC")?,
             plugins,
             document: text.to_owned(),
@@ -201,7 +198,6 @@ pub fn parse_single(file: &str, text: &str) -> Result<Network, ConfError> {
     Ok(Network {
         name,
         version,
-        disable_check: false,
         disable_gc: false,
         plugins: vec![only],
         document: raw(&document).get().to_owned(),

@@ -1,6 +1,6 @@
 //! What is run: a plugin, its environment, its document.
 //!
-//! `ADD` and `CHECK` go through a network's plugins forward, `DEL` backward. Documents are
+//! `ADD` goes through a network's plugins forward, `DEL` backward. Documents are
 //! libcni's: unlike the text of the specification it leaves `capabilities` in them, and plugins
 //! that run other plugins read it there.
 
@@ -22,7 +22,6 @@ use crate::Invalid;
 pub enum Command {
     Add,
     Del,
-    Check,
     Status,
     Gc,
 }
@@ -32,7 +31,6 @@ impl fmt::Display for Command {
         f.write_str(match self {
             Self::Add => "ADD",
             Self::Del => "DEL",
-            Self::Check => "CHECK",
             Self::Status => "STATUS",
             Self::Gc => "GC",
         })
@@ -149,17 +147,6 @@ pub fn add(
     previous: Option<&RawValue>,
 ) -> Invocation {
     attached(Command::Add, network, plugin, attachment, previous)
-}
-
-/// `CHECK` for every plugin, in order; `result` is that of the whole `ADD`.
-///
-/// Nothing is to be run if the configuration disables it or is older than `CHECK`.
-pub fn check(network: &Network, attachment: &Attachment, result: Option<&RawValue>) -> Vec<Invocation> {
-    if network.disable_check || network.version < Version::V0_4_0 {
-        return Vec::new();
-    }
-    let one = |plugin| attached(Command::Check, network, plugin, attachment, result);
-    network.plugins.iter().map(one).collect()
 }
 
 /// `DEL` for the first `count` plugins, the last of them first; `result` is that of the `ADD`.

@@ -11,7 +11,7 @@ impl Version {
     pub const V0_2_0: Self = Self(0, 2, 0);
     /// Lists of plugins, and results that name interfaces.
     pub const V0_3_0: Self = Self(0, 3, 0);
-    /// `CHECK`, and `prevResult` for `DEL`.
+    /// `prevResult` for `DEL`.
     pub const V0_4_0: Self = Self(0, 4, 0);
     /// Addresses no longer name their family.
     pub const V1_0_0: Self = Self(1, 0, 0);

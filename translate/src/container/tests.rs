@@ -518,7 +518,7 @@ fn the_record_leaves_out_what_the_engine_has() {
     let config = kubelets();
     let plan = planned(&config, &pod());
     let labels = plan.body.labels.unwrap().into_iter().collect();
-    let (sandbox, record) = labels::read_container("", &labels).unwrap();
+    let (sandbox, record) = labels::read_container(&plan.name, &labels).unwrap();
     assert_eq!((sandbox.as_str(), &record), (SANDBOX, &plan.record));
     let expected = cri::ContainerConfig {
         command: vec![],

@@ -199,7 +199,7 @@ fn the_record_is_what_was_asked_for() {
     let plan = planned(&config, &facts());
     assert_eq!(plan.record.config, config);
     let labels = plan.body.labels.unwrap().into_iter().collect();
-    assert_eq!(labels::read_sandbox("", &labels), Some(plan.record));
+    assert_eq!(labels::read_sandbox(&plan.name, &labels), Some(plan.record));
 }
 
 #[test]

@@ -7,48 +7,54 @@ use crate::{Invalid, facts::EngineFacts};
 /// The Engine's `label=` options.
 ///
 /// All containers of a pod need one level, but the Engine draws a fresh one for each container whose
-/// options name none; so the level of the sandbox's label fills the gap. With no options at all it is
-/// better to send none: the Engine then copies the label of the container whose IPC is joined, and
-/// switches labels off for privileged ones.
+/// options name none; so the level of the sandbox's label fills the gap. A container that asks for nothing gets the
+/// whole label of the sandbox: the Engine would copy it with the IPC namespace, but fails where the PID namespace is one of
+/// a container with another label. A privileged container gets no options, whatever it asks for, so that the Engine
+/// switches labels off for it: what is asked for may be the pod's, as for the others in it, and to be privileged is not to
+/// be held by that.
 pub(super) fn options(
     asked: Option<&SeLinuxOption>,
+    privileged: bool,
     sandbox_label: &str,
     facts: &EngineFacts,
 ) -> Result<Vec<String>, Invalid> {
-    let Some(asked) = asked else { return Ok(Vec::new()) };
-    let level = match asked.level.as_str() {
-        "" => level_of(sandbox_label),
-        level => level,
+    let nothing = SeLinuxOption::default();
+    let asked = asked.unwrap_or(&nothing);
+    let [user, role, kind, level] = parts_of(sandbox_label);
+    let parts = if *asked == nothing {
+        [user, role, kind, level]
+    } else {
+        let level = match asked.level.as_str() {
+            "" => level,
+            level => level,
+        };
+        [&asked.user, &asked.role, &asked.r#type, level]
     };
-    let parts = [
-        ("user", asked.user.as_str()),
-        ("role", &asked.role),
-        ("type", &asked.r#type),
-        ("level", level),
-    ];
-    for (name, value) in parts {
+    let parts = ["user", "role", "type", "level"].into_iter().zip(parts);
+    let given = parts.filter(|(_, value)| !value.is_empty());
+    for (name, value) in given.clone() {
         let fits = if name == "level" {
             is_level(value)
         } else {
             is_name(value)
         };
-        if !value.is_empty() && !fits {
+        if !fits {
             let why = format!("{value:?} is not an SELinux {name}");
             return Err(Invalid::new(format!("selinux_options.{name}"), why));
         }
     }
-    if !facts.selinux || *asked == SeLinuxOption::default() {
+    if privileged || !facts.selinux {
         return Ok(Vec::new());
     }
-    let given = parts.iter().filter(|(_, value)| !value.is_empty());
     Ok(given
         .map(|(name, value)| format!("label={name}:{value}"))
         .collect())
 }
 
-/// The level of `user:role:type:level`, which may itself contain colons.
-fn level_of(label: &str) -> &str {
-    label.splitn(4, ':').nth(3).unwrap_or_default()
+/// The parts of `user:role:type:level`, of which the last may itself contain colons; empty ones where it is no label.
+fn parts_of(label: &str) -> [&str; 4] {
+    let parts: Vec<_> = label.splitn(4, ':').collect();
+    parts.try_into().unwrap_or_default()
 }
 
 fn is_name(text: &str) -> bool {
@@ -113,14 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn the_label_yields_its_level() {
-        for (label, level) in [
-            ("system_u:system_r:container_t:s0:c1,c2", "s0:c1,c2"),
-            ("system_u:system_r:container_t:s0", "s0"),
-            ("unconfined", ""),
-            ("", ""),
+    fn the_label_yields_its_parts() {
+        for (label, parts) in [
+            (
+                "system_u:system_r:container_t:s0:c1,c2",
+                ["system_u", "system_r", "container_t", "s0:c1,c2"],
+            ),
+            ("a:b:c:s0", ["a", "b", "c", "s0"]),
+            ("unconfined", [""; 4]),
+            ("", [""; 4]),
         ] {
-            assert_eq!(level_of(label), level);
+            assert_eq!(parts_of(label), parts);
         }
     }
 }

@@ -212,6 +212,36 @@ fn groups_and_policy() {
 }
 
 #[test]
+fn who_cannot_be_is_blamed_on_what_has_said_it() {
+    let with = |uid, name: &str| Context {
+        run_as_user: uid,
+        run_as_username: name.to_owned(),
+        ..Default::default()
+    };
+    for (context, image_user, field) in [
+        (with(None, ""), "www", "config.image"),
+        (
+            with(number(7), ""),
+            "www",
+            "config.linux.security_context.run_as_user",
+        ),
+        (
+            with(number(7), "www"),
+            "",
+            "config.linux.security_context.run_as_username",
+        ),
+    ] {
+        let host = HostView {
+            image_user: image_user.to_owned(),
+            accounts: Accounts::read("far:x:7:99999999999\n", ""),
+            ..HostView::default()
+        };
+        let error = refused(&context, &facts(), &host);
+        assert_eq!(error.field, field, "{error}");
+    }
+}
+
+#[test]
 fn seccomp_profiles() {
     let host = HostView {
         seccomp_profile: Some("{ \"defaultAction\" : \"SCMP_ACT_ALLOW\" }\n".to_owned()),
@@ -467,6 +497,12 @@ fn selinux_labels() {
         })
     };
     let label = "system_u:system_r:container_t:s0:c1,c2";
+    let of_pod = vec![
+        "label=user:system_u",
+        "label=role:system_r",
+        "label=type:container_t",
+        "label=level:s0:c1,c2",
+    ];
     let full = Some(SeLinuxOption {
         user: "system_u".into(),
         role: "system_r".into(),
@@ -474,8 +510,9 @@ fn selinux_labels() {
         level: "s0:c4".into(),
     });
     for (options, facts, expected) in [
-        (None, &on, vec![]),
-        (asked("", ""), &on, vec![]),
+        (None, &on, of_pod.clone()),
+        (asked("", ""), &on, of_pod),
+        (None, &facts(), vec![]),
         (
             asked("spc_t", ""),
             &on,
@@ -510,6 +547,20 @@ fn selinux_labels() {
             .collect();
         assert_eq!(labels, expected);
     }
+    let privileged = Context {
+        selinux_options: asked("container_t", "s0:c9"),
+        privileged: true,
+        ..Default::default()
+    };
+    let pod = Pod {
+        privileged: true,
+        process_label: label,
+    };
+    let settings = container(Some(&privileged), pod, &on, &HostView::default()).unwrap();
+    assert!(
+        !settings.security_opt.iter().any(|o| o.starts_with("label=")),
+        "{settings:?}"
+    );
     let wrong = Context {
         selinux_options: asked("spc_t", "s0,c0,c5"),
         ..Default::default()

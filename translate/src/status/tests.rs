@@ -97,6 +97,7 @@ fn what_was_asked_for_is_echoed() {
     };
     let record = ContainerRecord {
         config: config.clone(),
+        sandbox_id: "5a".into(),
         log_path: "/var/log/pods/p/c/0.log".into(),
         image_ref: "app@sha256:d1".into(),
         user: None,

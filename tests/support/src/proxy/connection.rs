@@ -72,13 +72,16 @@ async fn answer(
     let mut call = Call::new(request.method().as_str(), path);
     let header = request.headers().get("traceparent");
     call.traceparent = header.map(|value| value.to_str().unwrap().to_owned());
+    // Before the rule is looked for, so that it cannot be cleared unnoticed.
+    let mut cleared = shared.cleared.subscribe();
     let action = shared.meet(call);
     let mode = shared.mode.subscribe();
     thaw(&mode).await;
-    let (mut before_answer, mut cut, mut garble) = (Duration::ZERO, None, None);
+    let (mut before_answer, mut held, mut cut, mut garble) = (Duration::ZERO, false, None, None);
     match action {
         None => {}
-        Some(Action::Delay(time)) => sleep(time).await,
+        Some(Action::Hold) => clear(&mut cleared).await,
+        Some(Action::HoldAnswer) => held = true,
         Some(Action::DelayAnswer(time)) => before_answer = time,
         Some(Action::Refuse) => return Err(closed()),
         Some(Action::Hang) => std::future::pending().await,
@@ -96,6 +99,9 @@ async fn answer(
     }
     let response = forward(request, sender, mode.clone()).await?;
     sleep(before_answer).await;
+    if held {
+        clear(&mut cleared).await;
+    }
     thaw(&mode).await;
     if cut == Some(usize::MAX) {
         return Err(closed());
@@ -150,6 +156,11 @@ async fn down(mode: &mut watch::Receiver<Mode>) {
 /// Waits while nothing may move.
 async fn thaw(mode: &watch::Receiver<Mode>) {
     let _ = mode.clone().wait_for(|mode| *mode != Mode::Frozen).await.is_ok();
+}
+
+/// Waits until the rules are cleared.
+async fn clear(cleared: &mut watch::Receiver<()>) {
+    let _ = cleared.changed().await;
 }
 
 fn closed() -> io::Error {

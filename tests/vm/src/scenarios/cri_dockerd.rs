@@ -9,21 +9,11 @@ use cri::{
     ReopenContainerLogRequest,
 };
 
-use super::{
-    extra::EXTRA,
-    switch::{remove_units, to_cri_dockerd, to_dockside, units},
-};
+use super::switch::{OPTIONS, cri_dockerd, remove_units, shown, to_cri_dockerd, to_dockside};
 use crate::{
     logs::{counted, counts_beyond},
-    node::{PATIENCE, Pod, SOCKET, cri, engine, lists, recovers, run, run_container, run_pod},
+    node::{PATIENCE, Pod, SOCKET, cri, engine, lists, network, recovers, run, run_container, run_pod},
 };
-
-/// What an administrator may have given cri-dockerd, and how dockside's file has it.
-const OPTIONS: [(&str, &str); 3] = [
-    ("network-plugin", "cni"),
-    ("cni-bin-dir", "/usr/lib/cni"),
-    ("pod-infra-container-image", "127.0.0.1:5000/pause:3.10"),
-];
 
 /// What is told of a pod, whoever serves.
 #[derive(Debug, PartialEq)]
@@ -77,30 +67,6 @@ impl Told {
     }
 }
 
-/// What CNI has left on the node: addresses that are taken, cached results, veths on the bridge, forwarded ports.
-fn network() -> Vec<String> {
-    let names = |place: &str| {
-        let entries = fs::read_dir(place).into_iter().flatten().flatten();
-        let names = entries.map(|entry| format!("{place}/{}", entry.file_name().to_string_lossy()));
-        names
-            .filter(|name| !name.contains("/lock") && !name.contains("/last_reserved_ip"))
-            .collect::<Vec<_>>()
-    };
-    let mut left = [
-        names("/var/lib/cni/networks/node"),
-        names("/var/lib/cni/cache/results"),
-        names("/var/lib/cni/results"),
-    ]
-    .concat();
-    for command in [
-        "ip -o link show master cni0 2>/dev/null || true",
-        "iptables -t nat -S | grep CNI-DN || true",
-    ] {
-        left.extend(run(&["sh", "-c", command]).lines().map(str::to_owned));
-    }
-    left
-}
-
 /// A pod with a port of the node's.
 async fn run_forwarded(name: &str, port: i32) -> Pod {
     run_container(
@@ -139,15 +105,8 @@ async fn rotate(pod: &Pod) {
 /// Pods of both, under both.
 #[expect(clippy::print_stdout, reason = "what is not for a test to judge")]
 pub(crate) async fn both_ways_with_cri_dockerd() {
-    let program = format!("{EXTRA}/cri-dockerd");
-    assert!(
-        Path::new(&program).exists(),
-        "there is no {program}: see DOCKSIDE_VM_EXTRA"
-    );
-    println!("switch: {}", run(&[&program, "--version"]));
     let left = network();
-    let flags = OPTIONS.map(|(name, value)| format!(" --{name} {value}")).concat();
-    units(&format!("{program} --container-runtime-endpoint fd://{flags}"));
+    cri_dockerd();
     to_cri_dockerd();
     recovers().await;
     let theirs = run_forwarded("theirs", 8081).await;
@@ -164,10 +123,10 @@ pub(crate) async fn both_ways_with_cri_dockerd() {
         .map(|(name, value)| format!("{name} = {value:?}\n"))
         .concat();
     fs::write(file, format!("{administrators}\n{keys}")).unwrap();
-    let shown = run(&["dockside", "config"]);
+    let config = run(&["dockside", "config"]);
     for (name, value) in OPTIONS {
-        let line = shown.lines().find(|line| line.starts_with(&format!("{name} ")));
-        assert!(line.is_some_and(|line| line.contains(value)), "{name}: {shown}");
+        let line = config.lines().find(|line| line.starts_with(&format!("{name} ")));
+        assert!(line.is_some_and(|line| line.contains(value)), "{name}: {config}");
     }
     let others = to_dockside();
     recovers().await;
@@ -176,12 +135,8 @@ pub(crate) async fn both_ways_with_cri_dockerd() {
         before,
         "what cri-dockerd made, under dockside"
     );
-    for command in others {
-        if Path::new(EXTRA).join("crictl").exists() {
-            let shown = run(&["sh", "-c", &format!("PATH=$PATH:{EXTRA}; {command}")]);
-            assert!(shown.contains("theirs") && shown.contains("Ready"), "{shown}");
-            println!("switch: {command}:\n{shown}");
-        }
+    if let Some(shown) = shown(&others) {
+        assert!(shown.contains("theirs") && shown.contains("Ready"), "{shown}");
     }
     let request = cri::ContainerStatsRequest {
         container_id: theirs.container.clone(),

@@ -14,3 +14,13 @@ pub(crate) async fn a_program_that_was_brought() {
         status.unwrap_or_else(|error| panic!("{}: {error}: see DOCKSIDE_VM_EXTRA", program.display()));
     assert!(status.success(), "{status}");
 }
+
+/// A program that must have been brought.
+pub(super) fn brought(name: &str) -> String {
+    let program = format!("{EXTRA}/{name}");
+    assert!(
+        Path::new(&program).exists(),
+        "there is no {program}: see DOCKSIDE_VM_EXTRA"
+    );
+    program
+}

@@ -117,7 +117,7 @@ pub(crate) async fn statistics_are_the_kernels() {
         container_id: pod.container.clone(),
     };
     let before = Kernel::of(&cgroup);
-    let answer = cri().runtime().container_stats(request).await;
+    let answer = cri().runtime().container_stats(request.clone()).await;
     let after = Kernel::of(&cgroup);
     let stats = answer.unwrap().into_inner().stats.unwrap();
     let (cpu, memory, io) = (stats.cpu.unwrap(), stats.memory.unwrap(), stats.io.unwrap());
@@ -134,6 +134,22 @@ pub(crate) async fn statistics_are_the_kernels() {
     let limit =
         value(memory.available_bytes, "free memory") + value(memory.working_set_bytes, "the working set");
     assert_eq!(limit, 16 * MIB);
+
+    // What it has written is counted by and by.
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = cri().runtime().container_stats(request.clone()).await;
+        let layer = answer.unwrap().into_inner().stats.unwrap().writable_layer;
+        let bytes = layer.and_then(|layer| layer.used_bytes).map(|bytes| bytes.value);
+        if bytes.is_some_and(|bytes| (MIB..2 * MIB).contains(&bytes)) {
+            break;
+        }
+        assert!(
+            tokio::time::Instant::now() < end,
+            "the writable layer has {bytes:?} bytes"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
 
     // The pod, which is a slice.
     let slice = cgroup.parent();

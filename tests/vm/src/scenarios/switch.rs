@@ -1,4 +1,4 @@
-//! The package and cri-dockerd's units, with a program in their place that does nothing.
+//! The package and cri-dockerd's units, with a program in their place that does nothing, unless cri-dockerd was brought.
 
 use std::{
     fs,
@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use super::setup::{PACKAGE, nothing_is_left};
+use super::{
+    extra::{EXTRA, brought},
+    setup::{PACKAGE, nothing_is_left},
+};
 use crate::{
     documents,
     logs::{counted, counts_beyond},
@@ -47,6 +50,36 @@ fn units_of([socket, service]: [&str; 2], program: &str) {
     )
     .unwrap();
     run(&["systemctl", "daemon-reload"]);
+}
+
+/// What an administrator may have given cri-dockerd, and how dockside's file has it.
+pub(super) const OPTIONS: [(&str, &str); 3] = [
+    ("network-plugin", "cni"),
+    ("cni-bin-dir", "/usr/lib/cni"),
+    ("pod-infra-container-image", "127.0.0.1:5000/pause:3.10"),
+];
+
+/// Installs the units of the cri-dockerd that was brought.
+#[expect(clippy::print_stdout, reason = "which it is belongs to the result")]
+pub(super) fn cri_dockerd() {
+    let program = brought("cri-dockerd");
+    println!("switch: {}", run(&[&program, "--version"]));
+    let flags = OPTIONS.map(|(name, value)| format!(" --{name} {value}")).concat();
+    units(&format!("{program} --container-runtime-endpoint fd://{flags}"));
+}
+
+/// What `crictl`, if it was brought, shows by the commands that are left for an administrator.
+#[expect(clippy::print_stdout, reason = "for a reader of the results")]
+pub(super) fn shown(others: &[String]) -> Option<String> {
+    if !Path::new(EXTRA).join("crictl").exists() {
+        return None;
+    }
+    let shown = others.iter().map(|command| {
+        let shown = run(&["sh", "-c", &format!("PATH=$PATH:{EXTRA}; {command}")]);
+        println!("switch: {command}:\n{shown}");
+        shown
+    });
+    Some(shown.collect())
 }
 
 /// Has dockside take over; returns what else there is to do.

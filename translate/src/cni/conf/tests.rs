@@ -3,7 +3,7 @@
 use super::*;
 
 const LIST: &str = r#"{
-  "cniVersion": "0.4.0", "name": "pods", "disableCheck": "TRUE", "unknown": 1.50,
+  "cniVersion": "0.4.0", "name": "pods", "disableGC": "TRUE", "unknown": 1.50,
   "plugins": [
     {"type": "bridge", "mtu": 1e3, "capabilities": {"ips": true, "mac": false}},
     {"type": "portmap", "capabilities": {"portMappings": true}}
@@ -19,7 +19,7 @@ fn a_list_is_read_and_kept_as_it_is() {
     let network = list(LIST).unwrap();
     assert_eq!(network.name, "pods");
     assert_eq!(network.version, Version::V0_4_0);
-    assert!(network.disable_check && !network.disable_gc);
+    assert!(network.disable_gc);
     assert_eq!(network.plugins[0].kind, "bridge");
     assert_eq!(
         network.plugins[0].capabilities,
