@@ -1,15 +1,11 @@
 //! What can be said on the command line: to serve with options, or a sub-command.
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+mod man;
+
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
-use clap_mangen::Man;
 use translate::facts::ApiVersion;
 
 use crate::{
@@ -35,7 +31,7 @@ pub struct Cli {
     pub options: Config,
 
     /// The configuration file, beside which *.toml in a folder of its name with .d are read.
-    #[arg(long = "config", value_name = "FILE", help_heading = "Options")]
+    #[arg(long = "config", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
     /// Print the version.
@@ -149,51 +145,8 @@ pub fn print_completions(shell: Shell) -> ExitCode {
 
 /// Prints the manual page in roff.
 pub fn print_man() -> ExitCode {
-    match man(&mut io::stdout().lock()) {
+    match man::write(Cli::command(), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
-
-fn man(out: &mut dyn Write) -> io::Result<()> {
-    let page = Man::new(Cli::command())
-        .section("8")
-        .manual("System administration");
-    page.render_title(out)?;
-    page.render_name_section(out)?;
-    out.write_all(b".SH SYNOPSIS\n\\fBdockside\\fR [\\fIOPTIONS\\fR] [\\fICOMMAND\\fR]\n")?;
-    page.render_description_section(out)?;
-    page.render_subcommands_section(out)?;
-    page.render_options_section(out)?;
-    out.write_all(MORE.as_bytes())
-}
-
-/// What the manual page says beside the table of options.
-const MORE: &str = r#".SH CONFIGURATION
-Each option is a key of the configuration file, in TOML, and an environment variable: \fB\-\-log\-level\fR is
-\fBlog\-level\fR there and \fBDOCKSIDE_LOG_LEVEL\fR here. A flag overrides the environment, that overrides files, and
-these override defaults; of files a drop-in overrides the main one. An option that may be repeated is a list in the
-file, and has commas in the environment.
-.SH FILES
-.TP
-\fI/etc/dockside/config.toml\fR
-The configuration.
-.TP
-\fI/etc/dockside/config.d/*.toml\fR
-Drop-ins, read in the order of their names.
-.TP
-\fI/run/cri\-dockerd.sock\fR
-Where CRI is served.
-.TP
-\fI/run/netns/dockside\-*\fR
-The network namespaces of pods, until their networks are taken down.
-.SH SIGNALS
-.TP
-SIGHUP
-Configuration is read again. What can only be changed by a restart is named in a message.
-.TP
-SIGTERM, SIGINT
-No call is accepted any more, calls under way are finished, and the process ends. Pods run on.
-.SH SEE ALSO
-\fBcrictl\fR(1), \fBkubelet\fR(1), \fBdockerd\fR(8), \fI/usr/share/doc/dockside/switch.md\fR
-"#;

@@ -28,19 +28,24 @@ pub(super) fn read(path: &Path, text: &str, entries: &[Entry]) -> Result<Vec<Giv
             })
             .collect());
     }
-    let mut given = Vec::new();
+    let mut given: Vec<Given> = Vec::new();
     let mut faults = Vec::new();
     for (key, value) in document.get_ref() {
         let line = position(text, key.span().start).0;
         let fault = |at: usize, what: String| format!("{}: {what}", place(path, text, at));
         let name = key.get_ref().as_ref();
-        let Some(entry) = entries.iter().find(|entry| entry.key() == name) else {
+        let Some(entry) = entries.iter().find(|entry| entry.has_name(name)) else {
             faults.push(fault(key.span().start, unknown(name)));
             continue;
         };
+        if given.iter().any(|given| given.key == entry.key()) {
+            let what = format!("`{name}` is given under its other name too");
+            faults.push(fault(key.span().start, what));
+            continue;
+        }
         match values(entry, value) {
             Ok(values) => given.push(Given {
-                key: name.to_owned(),
+                key: entry.key().to_owned(),
                 values,
                 origin: Origin::File {
                     path: path.to_owned(),
@@ -202,6 +207,10 @@ mod tests {
             (
                 "log-level = 'info'\nlog-level = 'warn'",
                 "c.toml:2:1: duplicate key",
+            ),
+            (
+                "root-directory = '/a'\ncri-dockerd-root-directory = '/b'",
+                "is given under its other name too",
             ),
             ("log-level = \"info", "c.toml:1:"),
             ("ä = 'é'; log-level", "c.toml:1:"),

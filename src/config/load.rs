@@ -77,7 +77,7 @@ pub fn load_from(args: Vec<OsString>, variable: impl Fn(&str) -> Option<String>)
             .get_raw(entry.id())
             .into_iter()
             .flatten()
-            .map(|value| value.to_string_lossy().into_owned())
+            .map(|value| entry.written(&value.to_string_lossy()))
             .collect();
         let origin = match (matches.value_source(entry.id()), winner(entry.key())) {
             (Some(ValueSource::CommandLine), _) => Origin::Flag,
@@ -164,6 +164,33 @@ mod tests {
         }
         assert_eq!(cli.options.cni_bin_dir, ["/a", "/b"].map(PathBuf::from));
         assert_eq!(cli.options.network_plugin_mtu, 2);
+    }
+
+    #[test]
+    fn a_value_is_shown_in_one_way_however_it_was_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let text = "cri-dockerd-root-directory = '/var/lib/cri-dockerd'\nlog-level = 'Warning'";
+        fs::write(scratch.path().join("config.toml"), text).unwrap();
+        let flags = [
+            "--ipv6-dual-stack=True",
+            "--restrict-oom-score-adj=F",
+            "--network-plugin=",
+        ];
+        let cli = load_with(scratch.path(), &flags, &[]).unwrap();
+        assert_eq!(cli.options.root_directory, Path::new("/var/lib/cri-dockerd"));
+        let described = cli.options.effective.describe();
+        for line in [
+            "root-directory = \"/var/lib/cri-dockerd\"",
+            "log-level = \"warn\"",
+            "ipv6-dual-stack = true",
+            "restrict-oom-score-adj = false",
+            "network-plugin = \"docker\"",
+        ] {
+            let found = described
+                .lines()
+                .any(|told| told.starts_with(&format!("{line} ")));
+            assert!(found, "{line}: {described}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-use super::{Config, Live};
+use super::{Config, Live, parse};
 
 /// What a value of an option looks like in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,27 @@ impl Entry {
     /// Its name in clap's matches.
     pub fn id(&self) -> &str {
         self.arg.get_id().as_str()
+    }
+
+    /// Whether a key of the file means it: its own, or cri-dockerd's name for it.
+    pub fn has_name(&self, name: &str) -> bool {
+        let aliases = self.arg.get_all_aliases().unwrap_or_default();
+        name == self.key() || aliases.contains(&name)
+    }
+
+    /// The value that `text` stands for, as this program writes it: one may be written in several ways.
+    pub fn written(&self, text: &str) -> String {
+        if self.kind() == Kind::Switch {
+            return parse::boolean(text).map_or_else(|_| text.to_owned(), |switch| switch.to_string());
+        }
+        let mut values = self
+            .arg
+            .get_value_parser()
+            .possible_values()
+            .into_iter()
+            .flatten();
+        let value = values.find(|value| value.matches(text, self.arg.is_ignore_case_set()));
+        value.map_or_else(|| text.to_owned(), |value| value.get_name().to_owned())
     }
 
     /// Its environment variable.
