@@ -33,6 +33,7 @@ pub(super) fn name(method: &Method, path: &str) -> &'static str {
         ("GET", "images", "history") => "GET /images/{name}/history",
         ("POST", "images", "create") => "POST /images/create",
         ("DELETE", "images", _) => "DELETE /images/{name}",
+        ("GET", "networks", _) => "GET /networks/{name}",
         ("POST", "networks", "create") => "POST /networks/create",
         _ => "other",
     }
@@ -68,6 +69,7 @@ mod tests {
                 "/containers/0a1b/archive?path=%2Fetc%2Fpasswd",
                 "HEAD /containers/{id}/archive",
             ),
+            (Method::GET, "/networks/pods", "GET /networks/{name}"),
             (Method::POST, "/containers/0a1b/made-up", "other"),
             (Method::PUT, "/", "other"),
         ] {

@@ -164,9 +164,10 @@ async fn an_engine_that_is_being_started_holds_up_only_what_needs_it() {
     let mut images = daemon.images();
     images.image_fs_info(cri::ImageFsInfoRequest {}).await.unwrap();
     restarts(&proxy);
+    proxy.take();
     let mut runtime = daemon.runtime();
     let asking = tokio::spawn(async move { runtime.runtime_config(cri::RuntimeConfigRequest {}).await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    proxy.met("GET", "/_ping").await;
     let usage = timeout(PATIENCE, images.image_fs_info(cri::ImageFsInfoRequest {})).await;
     usage.expect("the disk is there").unwrap();
     let after = timeout(PATIENCE, version(&daemon)).await;
