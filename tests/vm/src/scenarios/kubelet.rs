@@ -310,7 +310,7 @@ pub(crate) async fn both_ways_under_a_kubelet() {
         pieces(&log_of_writes)
     );
 
-    // What a pod has of the network, another must have.
+    // Of the network, what the other pods have must stay as it is.
     let with = network();
     remove(&kubelet, "forwarded").await;
     let without = network();
