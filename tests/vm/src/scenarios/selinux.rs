@@ -198,7 +198,6 @@ pub(crate) async fn labels_are_those_that_are_asked_for() {
         ("no level", asked("", "", "", "s0,c4,c5")),
         ("unknown type", asked("", "", "no_such_t", "")),
         ("unknown role", asked("", "no_such_r", "", "")),
-        ("no type of that role", asked("", "object_r", "spc_t", "")),
     ] {
         let name = name.replace(' ', "-");
         let status = refused(&pod, &name, |config| context(config).selinux_options = options).await;
