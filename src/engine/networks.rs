@@ -16,7 +16,10 @@ impl Engine {
             return Ok(());
         }
         let create = self.docker.create_network(request);
-        match self.ask(&format!("create network {name}"), self.timeout, create).await {
+        match self
+            .ask(&format!("create network {name}"), self.timeout, create)
+            .await
+        {
             Err(error) if !error.is_conflict() => Err(error),
             _ => Ok(()),
         }
