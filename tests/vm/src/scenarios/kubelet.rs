@@ -305,6 +305,7 @@ pub(crate) async fn both_ways_under_a_kubelet() {
     kubelet.restart(json!({}));
     nothing_changed(&kubelet, &before, "after another restart of the kubelet").await;
     let numbers = kubelet.without(|| rotated(&log_of_writes));
+    nothing_changed(&kubelet, &before, "after a stop of the kubelet").await;
     println!(
         "kubelet: of the log that is rotated are left {numbers:?}, in order, in {:?}",
         pieces(&log_of_writes)
