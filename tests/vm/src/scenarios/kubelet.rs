@@ -128,7 +128,8 @@ async fn away(switch: impl FnOnce()) -> String {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    switch();
+    // Or the task would wait for this thread.
+    tokio::task::block_in_place(switch);
     let (away, whole) = tokio::time::timeout(PATIENCE, watch).await.unwrap().unwrap();
     format!("no answer for {away:.1?}, until {whole:.1?} after the first command")
 }
