@@ -27,7 +27,7 @@ pub enum Network {
 }
 
 /// What tells that a sandbox is in the network.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
     /// The records of plugins' results.
     Records,

@@ -1,6 +1,9 @@
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Sandboxes;
@@ -8,6 +11,9 @@ use crate::{error::Result, network::Evidence};
 
 /// The time that tidying up one lost pod's network may take.
 const EACH: Duration = Duration::from_secs(30);
+
+/// How long others may take for what they have begun.
+const GRACE: Duration = Duration::from_secs(10);
 
 impl Sandboxes {
     /// Takes down the networks of sandboxes that are gone: removed by hand, or by a restart of the node. Nobody
@@ -25,7 +31,14 @@ impl Sandboxes {
             .into_iter()
             .map(|s| s.id)
             .collect();
-        for id in abandoned.iter().filter(|id| !listed.contains(*id)) {
+        let mut lost: BTreeSet<String> = abandoned.into_iter().filter(|id| !listed.contains(id)).collect();
+        if !lost.is_empty() && evidence == Evidence::RecordsAndPins {
+            // Another dockside of the same Engine may be taking them down.
+            sleep(GRACE).await;
+            let still = self.network.abandoned(evidence).await?;
+            lost.retain(|id| still.contains(id));
+        }
+        for id in &lost {
             let _lock = self.locks.exclusive(id).await;
             match self.network.disconnect(id, None, Instant::now() + EACH).await {
                 Ok(()) => info!(id, "took down the network of a sandbox that is gone"),

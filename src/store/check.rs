@@ -13,7 +13,7 @@ use super::{
 use crate::engine::EngineError;
 
 /// How long an event may take. What differs still, and was named by none, was missed.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Compares everything. What differs is counted, told of and looked at.
