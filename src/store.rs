@@ -180,13 +180,13 @@ impl Store {
     /// The memory, where it may answer for `scope`.
     async fn memory(&self, scope: Scope<'_>) -> Option<&Index> {
         let index = self.index.as_deref()?;
-        (index.settled(scope).await == Trust::Whole).then_some(index)
+        (index.settled(scope, false).await == Trust::Whole).then_some(index)
     }
 
     /// The same for who is content with what was seen last of objects that cannot be inspected now.
     async fn last_seen(&self) -> Option<&Index> {
         let index = self.index.as_deref()?;
-        (index.settled(Scope::All).await != Trust::None).then_some(index)
+        (index.settled(Scope::All, true).await != Trust::None).then_some(index)
     }
 
     /// An inspected object; its log is brought up to that.

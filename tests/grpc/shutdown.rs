@@ -64,10 +64,10 @@ async fn all_calls_of_a_connection_are_answered_at_shutdown() {
         assert_eq!(call.await.unwrap().code, "0");
     }
     let ended = timeout(PATIENCE, client.connection).await;
-    ended
-        .expect("it is closed")
-        .unwrap()
-        .expect("with a GOAWAY, without an error");
+    // With a GOAWAY, without an error; unless the client still had to say something.
+    if let Err(error) = ended.expect("it is closed").unwrap() {
+        assert!(error.is_io(), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,8 +70,8 @@ impl Drop for Waiting<'_> {
 
 impl Index {
     /// Whether `scope` may be read from memory. Waits until all that was dirty at the call is clean, as long as that
-    /// may come about soon.
-    pub(in crate::store) async fn settled(&self, scope: Scope<'_>) -> Trust {
+    /// may come about soon; where it may not for some objects, `for_others` waits for all others still.
+    pub(in crate::store) async fn settled(&self, scope: Scope<'_>, for_others: bool) -> Trust {
         let began = Instant::now();
         let (mut arrival, mut waiting) = (None, None);
         loop {
@@ -84,10 +84,12 @@ impl Index {
                     return Trust::None;
                 }
                 let arrival = *arrival.get_or_insert(state.generation);
-                match state.doubt(scope, arrival) {
-                    Doubt::No => return Trust::Whole,
-                    Doubt::Yes => return Trust::Partial,
-                    Doubt::Waits(since) => since.unwrap_or(began),
+                let doubt = state.doubt(scope, arrival);
+                match doubt.waits {
+                    None if doubt.hopeless => return Trust::Partial,
+                    None => return Trust::Whole,
+                    Some(_) if doubt.hopeless && !for_others => return Trust::Partial,
+                    Some(since) => since.unwrap_or(began),
                 }
             };
             let deadline = since + PATIENCE;
@@ -197,13 +199,13 @@ impl Index {
     }
 }
 
-enum Doubt {
-    /// All that matters is clean.
-    No,
-    /// It is not, and will not be soon.
-    Yes,
-    /// It is being inspected, the slowest since then; or is to be.
-    Waits(Option<Instant>),
+/// What keeps a reader.
+#[derive(Default)]
+struct Doubt {
+    /// Something is not clean, and will not be soon.
+    hopeless: bool,
+    /// Something is to be inspected, or is being so, the slowest since then.
+    waits: Option<Option<Instant>>,
 }
 
 impl State {
@@ -211,14 +213,15 @@ impl State {
     fn doubt(&self, scope: Scope<'_>, arrival: u64) -> Doubt {
         let marks = self.dirty.iter();
         let marks = marks.filter(|(key, mark)| mark.since <= arrival && self.covers(scope, key));
-        let mut doubt = Doubt::No;
+        let mut doubt = Doubt::default();
         for (key, mark) in marks {
-            doubt = match (doubt, mark.flying) {
-                _ if mark.failures > 0 || key.is_in(&self.held) => return Doubt::Yes,
-                (Doubt::Waits(Some(a)), Some(b)) => Doubt::Waits(Some(a.min(b))),
-                (Doubt::Waits(Some(a)), None) | (_, Some(a)) => Doubt::Waits(Some(a)),
-                _ => Doubt::Waits(None),
-            };
+            let is_stuck = mark.flying.is_some_and(|since| since.elapsed() >= PATIENCE);
+            if mark.failures > 0 || is_stuck || key.is_in(&self.held) {
+                doubt.hopeless = true;
+                continue;
+            }
+            let since = doubt.waits.flatten().into_iter().chain(mark.flying).min();
+            doubt.waits = Some(since);
         }
         doubt
     }

@@ -64,15 +64,15 @@ fn states(index: &Index) -> Vec<(String, cri::ContainerState)> {
 #[tokio::test(start_paused = true)]
 async fn readers_wait_for_what_was_marked_before_them_and_for_nothing_else() {
     let index = met();
-    assert_eq!(index.settled(Scope::All).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::All, false).await, Trust::Whole);
     let ticket = look(&index, "c1");
-    let reader = index.settled(Scope::All);
+    let reader = index.settled(Scope::All, false);
     tokio::pin!(reader);
     assert!(reader.as_mut().now_or_never().is_none());
     assert!(index.is_urgent());
     // Others are not kept.
-    assert_eq!(index.settled(Scope::One("c2")).await, Trust::Whole);
-    assert_eq!(index.settled(Scope::Images).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::One("c2"), false).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::Images, false).await, Trust::Whole);
     index.mark(object("c2"));
     index.apply(ticket, container("c1", "running"));
     assert_eq!(reader.await, Trust::Whole, "c2 was marked later");
@@ -87,7 +87,7 @@ async fn readers_wait_for_what_was_marked_before_them_and_for_nothing_else() {
 async fn a_mark_that_is_renewed_does_not_let_go_who_waits_for_it() {
     let index = met();
     let ticket = look(&index, "c1");
-    let reader = index.settled(Scope::All);
+    let reader = index.settled(Scope::All, false);
     tokio::pin!(reader);
     assert!(reader.as_mut().now_or_never().is_none());
     // An event of the same change comes late, and another object makes progress.
@@ -112,9 +112,9 @@ async fn what_cannot_be_inspected_is_in_doubt() {
     let index = met();
     let ticket = look(&index, "c1");
     index.fail(&ticket);
-    assert_eq!(index.settled(Scope::All).await, Trust::Partial);
-    assert_eq!(index.settled(Scope::One("c")).await, Trust::Partial);
-    assert_eq!(index.settled(Scope::One("d")).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::All, false).await, Trust::Partial);
+    assert_eq!(index.settled(Scope::One("c"), false).await, Trust::Partial);
+    assert_eq!(index.settled(Scope::One("d"), false).await, Trust::Whole);
     assert!(
         index.due().is_empty() && index.next_retry().is_some(),
         "it is tried again later"
@@ -124,7 +124,7 @@ async fn what_cannot_be_inspected_is_in_doubt() {
     assert_eq!(index.due(), [object("c1")]);
     index.distrust();
     assert_eq!(
-        index.settled(Scope::Images).await,
+        index.settled(Scope::Images, false).await,
         Trust::None,
         "no events, no trust"
     );
@@ -177,20 +177,33 @@ fn what_is_being_changed_is_left_alone_until_the_end_of_the_call() {
 async fn nobody_waits_for_what_a_call_is_changing() {
     let index = met();
     let ticket = look(&index, "c1");
-    let reader = index.settled(Scope::All);
+    let reader = index.settled(Scope::All, false);
     tokio::pin!(reader);
     assert!(reader.as_mut().now_or_never().is_none());
     index.hold("c1");
     assert_eq!(reader.await, Trust::Partial, "who waited asks the Engine");
-    assert_eq!(index.settled(Scope::One("c1")).await, Trust::Partial);
+    assert_eq!(index.settled(Scope::One("c1"), false).await, Trust::Partial);
     index.release("c1");
     index.apply(ticket, container("c1", "created"));
     let ticket = index.begin(object("c1")).expect("it was changed since that look");
     index.apply(ticket, container("c1", "running"));
-    assert_eq!(index.settled(Scope::All).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::All, false).await, Trust::Whole);
+    // Who takes what was seen last waits for all others.
+    index.hold("c1");
+    index.mark(object("c1"));
+    let ticket = look(&index, "c2");
+    assert_eq!(index.settled(Scope::All, false).await, Trust::Partial);
+    let patient = index.settled(Scope::All, true);
+    tokio::pin!(patient);
+    assert!(patient.as_mut().now_or_never().is_none());
+    index.apply(ticket, container("c2", "running"));
+    assert_eq!(patient.await, Trust::Partial);
+    index.release("c1");
+    let ticket = look(&index, "c1");
+    index.apply(ticket, container("c1", "running"));
     // What was known before the call holds until its end.
     index.hold("c1");
-    assert_eq!(index.settled(Scope::All).await, Trust::Whole);
+    assert_eq!(index.settled(Scope::All, false).await, Trust::Whole);
 }
 
 #[tokio::test]
@@ -204,7 +217,7 @@ async fn a_pod_is_told_while_others_are_looked_at() {
         let ticket = look(&index, &id);
         index.apply(ticket, seen);
     }
-    let told = |id| index.settled(Scope::Pod(id)).now_or_never();
+    let told = |id| index.settled(Scope::Pod(id), false).now_or_never();
     let ticket = look(&index, "c1");
     assert_eq!(told("5b"), None, "it may be a container of this pod");
     index.apply(ticket, container("c1", "running"));
