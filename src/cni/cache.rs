@@ -118,12 +118,9 @@ impl Cache {
         let mut records = Vec::new();
         for name in self.names()? {
             let path = self.results().join(name);
-            let text = match fs::read(&path) {
-                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
-                Err(cause) => return Err(CniError::Cache { path, cause }),
-                Ok(text) => text,
-            };
-            if let Ok(Entry::Record(record)) = parse(&text) {
+            if let Some(text) = contents(&path)?
+                && let Ok(Entry::Record(record)) = parse(&text)
+            {
                 records.push(*record);
             }
         }
@@ -158,11 +155,21 @@ impl Cache {
     }
 }
 
+/// What a file has in it; `None` if it is not there.
+fn contents(path: &Path) -> Result<Option<Vec<u8>>, CniError> {
+    match fs::read(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(CniError::Cache {
+            path: path.to_owned(),
+            cause,
+        }),
+        Ok(text) => Ok(Some(text)),
+    }
+}
+
 fn read(path: PathBuf, network: &str) -> Result<Option<Found>, CniError> {
-    let text = match fs::read(&path) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(CniError::Cache { path, cause }),
-        Ok(text) => text,
+    let Some(text) = contents(&path)? else {
+        return Ok(None);
     };
     // A damaged file is as good as none, as in libcni: what it was about must still be undone.
     let entry = parse(&text)

@@ -23,6 +23,15 @@ async fn told(daemon: &Daemon) -> [Vec<String>; 2] {
     [listed.into_iter().map(|one| one.id).collect(), counted.collect()]
 }
 
+/// Fails unless both are listed, and the one that runs has statistics, each time.
+async fn is_told(daemon: &Daemon, runs: &String, hangs: &String) {
+    for _ in 0..3 {
+        let [listed, counted] = told(daemon).await;
+        assert!(listed.contains(runs) && listed.contains(hangs), "{listed:?}");
+        assert!(counted.contains(runs), "{counted:?}");
+    }
+}
+
 /// As where a mount of a container hangs while the Engine starts it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_hangs_hides_no_other_container() {
@@ -45,18 +54,10 @@ async fn a_start_that_hangs_hides_no_other_container() {
         container_id: hangs.clone(),
     };
     let start = tokio::spawn(async move { runtime.start_container(request).await });
-    for _ in 0..3 {
-        let [listed, counted] = told(&daemon).await;
-        assert!(listed.contains(&runs) && listed.contains(&hangs), "{listed:?}");
-        assert!(counted.contains(&runs), "{counted:?}");
-    }
+    is_told(&daemon, &runs, &hangs).await;
     // One that starts anew cannot know it at all.
     daemon.kill();
     start.await.unwrap().unwrap_err();
     daemon.start_again().await;
-    for _ in 0..3 {
-        let [listed, counted] = told(&daemon).await;
-        assert!(listed.contains(&runs) && listed.contains(&hangs), "{listed:?}");
-        assert!(counted.contains(&runs), "{counted:?}");
-    }
+    is_told(&daemon, &runs, &hangs).await;
 }

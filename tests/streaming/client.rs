@@ -1,6 +1,6 @@
 //! A WebSocket client of the remote command and port-forward protocols.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -9,14 +9,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
-    },
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Bytes, Message, client::IntoClientRequest},
@@ -87,19 +80,11 @@ pub(crate) async fn connect(url: &str) -> Stream {
     if !url.starts_with("https:") {
         return Box::new(stream);
     }
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(CERTIFICATE).unwrap())
-        .unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = support::trusting(&std::fs::read(CERTIFICATE).unwrap());
     let name = ServerName::try_from(host.rsplit_once(':').unwrap().0)
         .unwrap()
         .to_owned();
-    let tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let tls = TlsConnector::from(config).connect(name, stream).await;
     Box::new(tls.unwrap())
 }
 

@@ -17,6 +17,7 @@ mod pods;
 mod polling;
 mod proxy;
 mod steps;
+mod tls;
 mod wait;
 
 pub use calls::{Call, Calls};
@@ -29,6 +30,7 @@ pub use options::Options;
 pub use pods::{DEAF, SLEEP, container, container_of, pod, pod_labels};
 pub use polling::poll;
 pub use proxy::{Action, EngineProxy, Rule};
+pub use tls::trusting;
 pub use wait::eventually;
 
 /// The options of a daemon that is the program of the package under test. Only the integration tests

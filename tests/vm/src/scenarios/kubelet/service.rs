@@ -8,17 +8,12 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::Command,
-    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
 use support::Env;
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::node::{SOCKET, STATE, engine, property, run, text};
 
@@ -244,17 +239,9 @@ impl Kubelet {
 
     /// What it answers to those who may do something with its pods.
     pub(super) fn call(&self, request: &str) -> (u16, String) {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap())
-            .unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = support::trusting(CERTIFICATE.as_bytes());
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let connection = ClientConnection::new(config, name).unwrap();
         let stream = TcpStream::connect(("127.0.0.1", SECURE)).unwrap();
         talk(StreamOwned::new(connection, stream), request)
     }
